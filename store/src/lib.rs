@@ -1,0 +1,2 @@
+//! Recordings on disk: collecting them from shared memory, Parquet tables, symbols, sealing and opening.
+pub mod schema;
