@@ -28,7 +28,7 @@ const COLUMNS: [(&str, Physical, Encoder); 12] = {
         ("alloc_ns", Int64, Delta),
         ("free_ns", Int64, Delta),
         ("free_thread_id", Int32, Dictionary),
-        ("address", Int64, Delta),
+        ("address", Int64, Dictionary),
         ("size", Int64, Dictionary),
         ("stack_id", Int32, Dictionary),
         ("free_stack_id", Int32, Dictionary),

@@ -58,10 +58,14 @@ pub(crate) struct Chunk {
     compressed: Vec<u8>,
     /// Pages until compression is tried again (rule 3).
     uncompressed_pages: u32,
+    /// Row groups until a dictionary is tried again (rule 2).
+    groups_without_dictionary: u32,
 }
 
 /// Pages of a column that are not compressed after one that did not become smaller.
 const PAGES_UNTRIED: u32 = 7;
+/// Row groups in which a column has no dictionary after one in which the dictionary was soon full (rule 2).
+const GROUPS_UNTRIED: u32 = 7;
 
 impl Chunk {
     /// An empty column.
@@ -76,6 +80,7 @@ impl Chunk {
             compressor: Compressor::new(1)?,
             compressed: Vec::new(),
             uncompressed_pages: 0,
+            groups_without_dictionary: 0,
         })
     }
 
@@ -86,7 +91,7 @@ impl Chunk {
             bits::run(&mut levels, value.is_some().into(), rows, 1);
         }
         let Some(value) = value else { return self.push(&levels, Encoding::PLAIN, rows, None, rows) };
-        if self.encoder == Encoder::Delta || self.dictionary.is_full() {
+        if self.has_no_dictionary() {
             return self.values_page(&levels, &vec![value; rows], rows);
         }
         let Some(number) = self.dictionary.number(value.cast_unsigned()) else {
@@ -114,7 +119,7 @@ impl Chunk {
         if values.is_empty() {
             return self.push(&levels, Encoding::PLAIN, rows, None, rows);
         }
-        if self.encoder == Encoder::Delta || self.dictionary.is_full() || !self.number(values) {
+        if self.has_no_dictionary() || !self.number(values) {
             return self.values_page(&levels, values, rows);
         }
         let width = bits::width(self.dictionary.values().len() as u64 - 1);
@@ -122,6 +127,10 @@ impl Chunk {
         self.encoded.push(width as u8);
         bits::packed_run(&mut self.encoded, &self.numbers, width);
         self.push(&levels, Encoding::RLE_DICTIONARY, rows, range_of(values), rows - values.len())
+    }
+
+    fn has_no_dictionary(&self) -> bool {
+        self.encoder == Encoder::Delta || self.groups_without_dictionary > 0 || self.dictionary.is_full()
     }
 
     /// Looks values up; says whether the dictionary could take them.
@@ -221,8 +230,10 @@ impl Chunk {
         }
         let data_offset = compressed as i64;
         let mut index = Indexes::new(self.physical);
+        let mut with_dictionary = 0;
         for page in pages {
             let encoding = page.page.encoding();
+            with_dictionary += usize::from(encoding == Encoding::RLE_DICTIONARY);
             if !encodings.contains(&encoding) {
                 encodings.push(encoding);
             }
@@ -232,6 +243,10 @@ impl Chunk {
             uncompressed += spec.uncompressed_size;
             index.place(spec.offset, spec.compressed_size, page.rows);
         }
+        self.groups_without_dictionary = match self.dictionary.is_full() && with_dictionary * 4 < index.pages {
+            true => GROUPS_UNTRIED,
+            false => self.groups_without_dictionary.saturating_sub(1),
+        };
         self.dictionary.clear();
         let rows = index.rows;
         let mut metadata = ColumnChunkMetaData::builder(column)
@@ -347,6 +362,7 @@ struct Indexes {
     is_ascending: bool,
     nulls: usize,
     rows: usize,
+    pages: usize,
 }
 
 impl Indexes {
@@ -360,6 +376,7 @@ impl Indexes {
             is_ascending: true,
             nulls: 0,
             rows: 0,
+            pages: 0,
         }
     }
 
@@ -380,6 +397,7 @@ impl Indexes {
         self.offsets.append_row_count(rows as i64);
         self.offsets.append_offset_and_size(offset as i64, i32::try_from(bytes).unwrap_or(i32::MAX));
         self.rows += rows;
+        self.pages += 1;
     }
 
     fn build(

@@ -7,7 +7,9 @@
 //!
 //! Rules:
 //! 1. A page holds values of one slice of rows. What is equal in a whole page costs a comparison per row.
-//! 2. A dictionary column that takes too many values goes on with plain or delta pages until the row group ends.
+//! 2. A dictionary column that takes too many values goes on with plain or delta pages until the row group ends; if that
+//!    came soon, the next few row groups do without. Addresses are worth a dictionary: programs use few of them again and
+//!    again (1.5 to 2.7 bytes per row against 3.1 to 3.4 as differences).
 //! 3. A page is stored compressed only if that makes it smaller by a tenth; if it does not, the next few pages of the
 //!    column are not tried.
 
