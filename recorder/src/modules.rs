@@ -96,6 +96,23 @@ impl Modules {
         }
     }
 
+    /// Number of module instances seen so far.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count.load(Acquire)
+    }
+
+    /// Calls `f` with every module that was seen and is loaded.
+    pub fn for_each_loaded(&self, mut f: impl FnMut(&elf::Object)) {
+        for module in (0..self.count()).map(|i| self.module(i)) {
+            if module.retired.load(Relaxed) == 0
+                && let Some(object) = self.object_at(module.start.load(Relaxed) as u64)
+            {
+                f(&object);
+            }
+        }
+    }
+
     fn module(&self, index: usize) -> &Module {
         // SAFETY: callers stay below `count`, which grows only after the table was mapped, and the table has room for
         // MAX_MODULES.

@@ -142,9 +142,7 @@ impl Nodes {
     ) -> u32 {
         for _ in 0..MAX_PROBES {
             let slot = table.slot(index);
-            if slot.value.load(Relaxed) == 0
-                && slot.value.compare_exchange(0, CLAIMED, AcqRel, Relaxed).is_ok()
-            {
+            if slot.value.load(Relaxed) == 0 && slot.value.compare_exchange(0, CLAIMED, AcqRel, Relaxed).is_ok() {
                 let id = self.define(process, state, parent, pc, flags);
                 slot.key.store(key, Relaxed);
                 let value = if id == NO_STACK { 0 } else { u64::from(parent) << 32 | u64::from(id) };

@@ -226,6 +226,7 @@ fn start_in_child() -> bool {
     PROCESS.nodes.reset();
     PROCESS.modules.reset();
     PROCESS.sampler.reset();
+    crate::verify::reset();
     let parent = PROCESS.incarnation();
     PROCESS.region().header().follow.load(Relaxed) != 0 && register(parent)
 }

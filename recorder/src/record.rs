@@ -310,7 +310,8 @@ fn realloc_sampled(old: *mut u8, size: usize, entry: Entry, real: impl FnOnce() 
     let removed = was_sampled && sampler.remove(old as u64);
     let new = real();
     if new.is_null() && size != 0 {
-        if removed && !sampler.insert(old as u64)
+        if removed
+            && !sampler.insert(old as u64)
             && let Some(process) = process::current()
         {
             process.lose(LossReason::NoMemory, 1);

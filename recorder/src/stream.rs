@@ -38,16 +38,8 @@ pub struct Stream {
 
 impl Stream {
     /// A stream without a chunk.
-    pub const EMPTY: Self = Self {
-        header: None,
-        words: core::ptr::null(),
-        position: 0,
-        last_tsc: 0,
-        id: 0,
-        sequence: 0,
-        tid: 0,
-        lost: 0,
-    };
+    pub const EMPTY: Self =
+        Self { header: None, words: core::ptr::null(), position: 0, last_tsc: 0, id: 0, sequence: 0, tid: 0, lost: 0 };
 
     /// Shows the collector that a record with a stamp not below the last one is under construction (layout rule 4).
     #[inline(always)]

@@ -143,9 +143,7 @@ pub fn read(fd: usize, buffer: &mut [u8]) -> SysResult {
 pub fn read_link(path: &[u8], buffer: &mut [u8]) -> SysResult {
     debug_assert_eq!(path.last(), Some(&0));
     // SAFETY: `path` is zero-terminated; the kernel writes at most `buffer.len()` bytes.
-    unsafe {
-        syscall(SYS_READLINK, [path.as_ptr() as usize, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0])
-    }
+    unsafe { syscall(SYS_READLINK, [path.as_ptr() as usize, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0]) }
 }
 
 /// `ioctl` with a pointer argument.

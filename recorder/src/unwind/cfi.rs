@@ -124,7 +124,8 @@ fn lookup_fde(object: &Object, pc: u64) -> Option<usize> {
     const DATA_RELATIVE_SDATA4: u8 = 0x3b;
     let base = object.eh_frame_hdr;
     let mut header = Reader { at: base, end: object.end };
-    let [version, frame_encoding, count_encoding, table_encoding] = header.bytes(4)?.to_le_bytes()[..4].try_into().ok()?;
+    let [version, frame_encoding, count_encoding, table_encoding] =
+        header.bytes(4)?.to_le_bytes()[..4].try_into().ok()?;
     if version != 1 || table_encoding != DATA_RELATIVE_SDATA4 {
         return None;
     }
@@ -293,10 +294,12 @@ impl Row {
             (Cfa::Register(RSP, offset), Saved::Same | Saved::Undefined) => {
                 u32::try_from(offset).ok().map(|offset| Rule::Sp { offset })
             }
-            (Cfa::Register(RSP, offset), Saved::AtCfa(saved)) => both(offset, saved)
-                .map(|(offset, saved)| Rule::SpSaved { offset, saved }),
-            (Cfa::Register(RBP, offset), Saved::AtCfa(saved)) => both(offset, saved)
-                .map(|(offset, saved)| Rule::BpSaved { offset, saved }),
+            (Cfa::Register(RSP, offset), Saved::AtCfa(saved)) => {
+                both(offset, saved).map(|(offset, saved)| Rule::SpSaved { offset, saved })
+            }
+            (Cfa::Register(RBP, offset), Saved::AtCfa(saved)) => {
+                both(offset, saved).map(|(offset, saved)| Rule::BpSaved { offset, saved })
+            }
             (Cfa::Register(RBP, offset), Saved::Same | Saved::Undefined) => {
                 u32::try_from(offset).ok().map(|offset| Rule::Bp { offset })
             }

@@ -67,7 +67,8 @@ impl Rule {
     #[must_use]
     pub fn pack(self) -> Option<u32> {
         let unsigned = |v: u32| (v % 8 == 0 && v / 8 <= FIELD).then_some(v / 8);
-        let signed = |v: i32| (v % 8 == 0 && (-(1 << 13)..1 << 13).contains(&(v / 8))).then_some((v / 8) as u32 & FIELD);
+        let signed =
+            |v: i32| (v % 8 == 0 && (-(1 << 13)..1 << 13).contains(&(v / 8))).then_some((v / 8) as u32 & FIELD);
         let pack = |kind: u32, a: u32, b: u32| kind << KIND_SHIFT | a << 14 | b;
         Some(match self {
             Self::Sp { offset } => pack(1, unsigned(offset)?, 0),
@@ -141,7 +142,8 @@ impl RuleTable {
         for entry in bucket {
             let word = entry.load(Relaxed);
             if word >> RULE_BITS == tag {
-                return (word as u32 & ((1 << RULE_BITS) - 1) != 0).then(|| Rule::unpack(word as u32 & ((1 << RULE_BITS) - 1)));
+                return (word as u32 & ((1 << RULE_BITS) - 1) != 0)
+                    .then(|| Rule::unpack(word as u32 & ((1 << RULE_BITS) - 1)));
             }
         }
         None

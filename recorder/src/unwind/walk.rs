@@ -13,13 +13,13 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use tmq_wire::record::{NODE_EXACT, NODE_FALLBACK, NO_STACK, ROOT_BROKEN, ROOT_COMPLETE, ROOT_TRUNCATED};
+use tmq_wire::record::{NO_STACK, NODE_EXACT, NODE_FALLBACK, ROOT_BROKEN, ROOT_COMPLETE, ROOT_TRUNCATED};
 
 use crate::process::Process;
 use crate::thread::ThreadState;
 use crate::unwind::cfi::{self, Found};
 use crate::unwind::rules::Rule;
-use crate::{arena, sys};
+use crate::{arena, elf, sys, verify};
 
 /// Deepest stack that is kept whole.
 pub const MAX_FRAMES: usize = 8192;
@@ -38,30 +38,111 @@ pub struct Frame {
     /// Where `bp` was read; 0: it was not read but came with the callee's state.
     bp_slot: usize,
     bp: u64,
-    /// One more word that the state depends on (see [`Rule::Realigned`] and signal frames); 0: none.
-    aux_slot: usize,
-    aux: u64,
+    /// Where `sp` was read, in frames that are found by a saved stack pointer ([`Rule::Realigned`], signals); 0: it
+    /// follows from `pc_slot`.
+    sp_slot: usize,
     sp: u64,
+    /// Number of [`Check`]s of this frame and all further out.
+    checks: usize,
     node: u32,
     /// `NODE_*`.
     flags: u8,
+    /// What this frame's rule does with the rbp it resumes with.
+    bp_use: BpUse,
+    /// Whether that rbp matters to this frame or one further out before it is read anew from the stack. Optimised code
+    /// keeps other things than frame pointers in rbp; as long as no rule looks at it, a different value is no different
+    /// state.
+    bp_matters: bool,
 }
+
+/// What a frame's rule does with the rbp that the frame resumes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BpUse {
+    /// Nothing: the caller resumes with the same.
+    Passes,
+    /// It is replaced by a word from the stack without having been looked at.
+    Replaces,
+    /// The caller is found by it.
+    Needs,
+}
+
+impl Frame {
+    /// Whether unwinding from here would go as it went from `other`, as far as registers are concerned.
+    #[inline(always)]
+    fn is_same_state(&self, other: &Self) -> bool {
+        self.sp == other.sp
+            && self.pc == other.pc
+            && self.flags == other.flags
+            && (self.bp == other.bp || !self.bp_matters)
+    }
+
+    /// Stack pointer when the frame resumes.
+    #[must_use]
+    pub fn sp(&self) -> u64 {
+        self.sp
+    }
+
+    /// rbp when the frame resumes, as far as it matters.
+    #[must_use]
+    pub fn bp(&self) -> u64 {
+        self.bp
+    }
+
+    /// Whether the frame was found by an ordinary rule: not behind a signal, a realigned stack or by guessing.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.flags == 0 && self.sp_slot == 0
+    }
+
+    const EMPTY: Self = Self {
+        pc_slot: 0,
+        pc: 0,
+        bp_slot: 0,
+        bp: 0,
+        sp_slot: 0,
+        sp: 0,
+        checks: 0,
+        node: 0,
+        flags: 0,
+        bp_use: BpUse::Needs,
+        bp_matters: true,
+    };
+}
+
+const _: () = assert!(size_of::<Frame>() == 64);
+
+/// A word that the last walk read: its address and its value.
+type Check = [u64; 2];
+/// Most words that one frame is read from: pc, rbp, stack pointer.
+const CHECKS_PER_FRAME: usize = 3;
 
 /// The frames of a thread's last stack, outermost first, and room for the fresh ones of the next.
 #[derive(Debug)]
 pub struct Chain {
     frames: *mut Frame,
     fresh: *mut Frame,
+    /// What was read to find `frames`, in their order: everything that must be equal for them to be equal.
+    checks: *mut Check,
     capacity: usize,
     len: usize,
     root: u32,
+    /// Whether every word lies in the thread's own stack and so stays readable.
+    own: bool,
 }
 
 impl Chain {
     /// An empty chain without memory.
     #[must_use]
     pub const fn new() -> Self {
-        Self { frames: core::ptr::null_mut(), fresh: core::ptr::null_mut(), capacity: 0, len: 0, root: ROOT_COMPLETE }
+        Self {
+            frames: core::ptr::null_mut(),
+            fresh: core::ptr::null_mut(),
+            checks: core::ptr::null_mut(),
+            capacity: 0,
+            len: 0,
+            root: ROOT_COMPLETE,
+            own: true,
+        }
     }
 
     /// Forgets the last stack.
@@ -74,6 +155,11 @@ impl Chain {
         debug_assert!(index < self.len);
         // SAFETY: `index < len <= capacity`, and frames below `len` were written.
         unsafe { &*self.frames.add(index) }
+    }
+
+    /// The frames of the last stack but the most recent one, from it outwards.
+    pub fn callers(&self) -> impl Iterator<Item = &Frame> {
+        (0..self.len.saturating_sub(1)).rev().map(|i| self.frame(i))
     }
 
     /// The `n` fresh frames of the walk under way, most recent first.
@@ -99,18 +185,20 @@ impl Chain {
         if capacity > MAX_FRAMES * 2 {
             return false;
         }
-        let bytes = capacity * size_of::<Frame>();
-        let Some(memory) = arena::map(2 * bytes) else { return false };
+        let bytes = capacity * (2 * size_of::<Frame>() + CHECKS_PER_FRAME * size_of::<Check>());
+        let Some(memory) = arena::map(bytes) else { return false };
         let frames = memory.cast::<Frame>();
-        // SAFETY: both halves of the new mapping are large enough; the old arrays hold `capacity` frames, not all of
-        // them written, which copying raw memory does not mind.
+        // SAFETY: the three arrays fit the new mapping; the old ones hold `capacity` items each, not all of them written,
+        // which copying raw memory does not mind.
         unsafe {
             let fresh = frames.add(capacity);
+            let checks = fresh.add(capacity).cast::<Check>();
             if self.capacity > 0 {
                 core::ptr::copy_nonoverlapping(self.frames, frames, self.capacity);
                 core::ptr::copy_nonoverlapping(self.fresh, fresh, self.capacity);
+                core::ptr::copy_nonoverlapping(self.checks, checks, self.capacity * CHECKS_PER_FRAME);
             }
-            (self.frames, self.fresh, self.capacity) = (frames, fresh, capacity);
+            (self.frames, self.fresh, self.checks, self.capacity) = (frames, fresh, checks, capacity);
         }
         true
     }
@@ -118,14 +206,59 @@ impl Chain {
     /// Index of the most recent frame below `top` whose words have changed; `None`: all are as they were.
     #[inline(always)]
     fn first_changed(&self, top: usize) -> Option<usize> {
-        // SAFETY (of `read` below): unwinding from scratch would read the same addresses: all words above are equal, so
-        // it would be in the same states.
-        (0..top).rev().find(|&i| {
-            let f = self.frame(i);
-            (unsafe { read(f.pc_slot) } != f.pc)
-                || (f.bp_slot != 0 && unsafe { read(f.bp_slot) } != f.bp)
-                || (f.aux_slot != 0 && unsafe { read(f.aux_slot) } != f.aux)
-        })
+        let count = if top == 0 { 0 } else { self.frame(top - 1).checks };
+        let mut left = count;
+        // SAFETY (of all reads below): the first `count` checks were written. A checked address lies in the thread's own
+        // stack above the stack pointer, or, one by one from the leaf on, unwinding from scratch would read it too: all
+        // words above are equal, so it would be in the same states.
+        let difference = |i: usize| unsafe {
+            let [slot, word] = *self.checks.add(i);
+            read(slot as usize) ^ word
+        };
+        if self.own {
+            // Four at a time: independent loads and one branch.
+            while left >= 4 {
+                let i = left - 4;
+                if difference(i) | difference(i + 1) | difference(i + 2) | difference(i + 3) != 0 {
+                    break;
+                }
+                left -= 4;
+            }
+        }
+        while left > 0 && difference(left - 1) == 0 {
+            left -= 1;
+        }
+        (left > 0).then(|| self.frame_of_check(left - 1, top))
+    }
+
+    /// The frame below `top` that check `index` belongs to.
+    fn frame_of_check(&self, index: usize, top: usize) -> usize {
+        let (mut low, mut high) = (0, top);
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.frame(middle).checks <= index { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+
+    /// Writes frame `index` and its checks behind `checks` others; the new number of checks.
+    #[inline(always)]
+    fn put(&mut self, index: usize, frame: &Frame, mut checks: usize) -> usize {
+        // SAFETY: `index < capacity`, and there is room for three checks per frame.
+        unsafe {
+            self.checks.add(checks).write([frame.pc_slot as u64, frame.pc]);
+            checks += 1;
+            if frame.bp_slot != 0 {
+                self.checks.add(checks).write([frame.bp_slot as u64, frame.bp]);
+                checks += 1;
+            }
+            if frame.sp_slot != 0 {
+                self.checks.add(checks).write([frame.sp_slot as u64, frame.sp]);
+                checks += 1;
+            }
+            self.frames.add(index).write(Frame { checks, ..*frame });
+        }
+        checks
     }
 }
 
@@ -149,13 +282,42 @@ pub fn capture(process: &Process, state: &mut ThreadState, sp: usize, bp: u64) -
     let depth = process.max_depth.load(Relaxed) as usize;
     // SAFETY: the processor pushed the return address there.
     let pc = unsafe { read(sp) };
-    let leaf = Frame { pc_slot: sp, pc, bp_slot: 0, bp, aux_slot: 0, aux: 0, sp: sp as u64 + 8, node: 0, flags: 0 };
+    let leaf = Frame { pc_slot: sp, pc, bp, sp: sp as u64 + 8, ..Frame::EMPTY };
     if own && depth == 0 {
         let high = state.bounds.high();
-        walk(process, state, leaf, high)
+        let node = walk(process, state, leaf, high);
+        if state.until_verify != 0 {
+            count_down_to_verify(process, state, leaf);
+        }
+        node
     } else {
         capture_uncached(process, state, leaf, if depth == 0 { MAX_FRAMES } else { depth.min(MAX_FRAMES) })
     }
+}
+
+#[cold]
+#[inline(never)]
+fn count_down_to_verify(process: &Process, state: &mut ThreadState, leaf: Frame) {
+    state.until_verify -= 1;
+    if state.until_verify == 0 {
+        state.until_verify = process.verify_every.load(Relaxed);
+        verify::verify(process, state, leaf);
+    }
+}
+
+/// Whether walking from `leaf` without any cached stack finds the frames that the chain holds.
+#[must_use]
+pub fn is_same_from_scratch(process: &Process, state: &mut ThreadState, leaf: Frame) -> bool {
+    if state.chain.len == 0 {
+        return true; // too deep to be kept
+    }
+    let (n, _) = walk_uncached(process, state, leaf, MAX_FRAMES * 2);
+    let fresh = state.chain.fresh(n);
+    n == state.chain.len
+        && (0..n).all(|i| {
+            let kept = state.chain.frame(n - 1 - i);
+            (kept.pc, kept.sp, kept.flags) == (fresh[i].pc, fresh[i].sp, fresh[i].flags)
+        })
 }
 
 /// The walk with prefix validation, on the thread's own stack.
@@ -169,39 +331,33 @@ fn walk(process: &Process, state: &mut ThreadState, leaf: Frame, high: usize) ->
         while top > 0 && state.chain.frame(top - 1).sp < current.sp {
             top -= 1;
         }
-        if top > 0 {
-            let cached = state.chain.frame(top - 1);
-            if cached.sp == current.sp
-                && cached.pc == current.pc
-                && cached.bp == current.bp
-                && cached.flags == current.flags
-            {
-                let Some(changed) = state.chain.first_changed(top - 1) else { break state.chain.root };
-                // Frames above the changed one are in the states they were in, under a caller yet to be found.
-                for i in (changed + 1..top).rev() {
-                    let frame = *state.chain.frame(i);
-                    if !state.chain.push_fresh(n, frame) {
-                        return deeper(process, state, leaf);
-                    }
-                    n += 1;
+        if top > 0 && state.chain.frame(top - 1).is_same_state(&current) {
+            let Some(changed) = state.chain.first_changed(top - 1) else { break state.chain.root };
+            // Frames above the changed one are in the states they were in, under a caller yet to be found. An rbp that
+            // did not matter may matter to the new caller: it is what came with the state until it is read anew.
+            let mut bp = current.bp;
+            for i in (changed + 2..top).rev() {
+                let mut frame = *state.chain.frame(i);
+                bp = if i + 1 < top && frame.bp_slot != 0 { frame.bp } else { bp };
+                frame.bp = bp;
+                if !state.chain.push_fresh(n, frame) {
+                    return deeper(process, state, leaf);
                 }
-                current = *state.chain.frame(changed + 1);
-                top = changed + 1;
-                match step(process, state, &current, &mut high) {
-                    Step::Caller(caller) => current = caller,
-                    Step::End(root) => {
-                        top = 0;
-                        break root;
-                    }
-                }
-                continue;
+                n += 1;
             }
+            let next = *state.chain.frame(changed + 1);
+            if changed + 2 < top {
+                bp = if next.bp_slot != 0 { next.bp } else { bp };
+                current = Frame { bp, ..next };
+            }
+            top = changed + 1;
         }
+        let stepped = step(process, state, &mut current, &mut high);
         if !state.chain.push_fresh(n, current) {
             return deeper(process, state, leaf);
         }
         n += 1;
-        match step(process, state, &current, &mut high) {
+        match stepped {
             Step::Caller(caller) => current = caller,
             Step::End(root) => {
                 top = 0;
@@ -209,12 +365,20 @@ fn walk(process: &Process, state: &mut ThreadState, leaf: Frame, high: usize) ->
             }
         }
     };
-    finish(process, state, leaf, top, n, root)
+    // The bound moves only when a signal frame leads to another stack.
+    finish(process, state, leaf, (top, n), root, high == state.bounds.high())
 }
 
 /// Joins `n` fresh frames to the `base` cached ones that hold, giving every fresh frame its node.
 #[inline(always)]
-fn finish(process: &Process, state: &mut ThreadState, leaf: Frame, base: usize, n: usize, root: u32) -> u32 {
+fn finish(
+    process: &Process,
+    state: &mut ThreadState,
+    leaf: Frame,
+    (base, n): (usize, usize),
+    root: u32,
+    own: bool,
+) -> u32 {
     if base + n > MAX_FRAMES {
         return deeper(process, state, leaf);
     }
@@ -224,17 +388,26 @@ fn finish(process: &Process, state: &mut ThreadState, leaf: Frame, base: usize, 
         }
     }
     state.chain.root = root;
-    let mut node = if base > 0 { state.chain.frame(base - 1).node } else { root };
+    let (mut node, mut bp_matters, mut checks) = match base.checked_sub(1).map(|last| state.chain.frame(last)) {
+        Some(last) => (last.node, last.bp_matters, last.checks),
+        None => (root, false, 0),
+    };
+    state.chain.own = own && (base == 0 || state.chain.own);
     for i in 0..n {
         let mut frame = state.chain.fresh(n)[n - 1 - i];
+        bp_matters = match frame.bp_use {
+            BpUse::Passes => bp_matters,
+            BpUse::Replaces => false,
+            BpUse::Needs => true,
+        };
+        frame.bp_matters = bp_matters;
         node = process.nodes.intern(process, state, node, frame.pc, frame.flags);
         if node == NO_STACK {
             state.chain.clear();
             return NO_STACK;
         }
         frame.node = node;
-        // SAFETY: `base + i < capacity`, made sure above.
-        unsafe { state.chain.frames.add(base + i).write(frame) };
+        checks = state.chain.put(base + i, &frame, checks);
     }
     state.chain.len = base + n;
     node
@@ -275,7 +448,7 @@ fn walk_uncached(process: &Process, state: &mut ThreadState, leaf: Frame, limit:
             return (n, ROOT_TRUNCATED);
         }
         n += 1;
-        match step(process, state, &current, &mut high) {
+        match step(process, state, &mut current, &mut high) {
             Step::End(root) => return (n, root),
             Step::Caller(_) if n == limit => return (n, ROOT_TRUNCATED),
             Step::Caller(caller) => current = caller,
@@ -285,7 +458,7 @@ fn walk_uncached(process: &Process, state: &mut ThreadState, leaf: Frame, limit:
 
 /// The caller of `frame`.
 #[inline(always)]
-fn step(process: &Process, state: &mut ThreadState, frame: &Frame, high: &mut usize) -> Step {
+fn step(process: &Process, state: &mut ThreadState, frame: &mut Frame, high: &mut usize) -> Step {
     let rule = if frame.flags & NODE_EXACT == 0 { process.rules.get(frame.pc) } else { None };
     match rule {
         Some(rule) if rule != Rule::Special => apply(frame, rule, *high),
@@ -294,10 +467,16 @@ fn step(process: &Process, state: &mut ThreadState, frame: &Frame, high: &mut us
 }
 
 #[inline(always)]
-fn apply(frame: &Frame, rule: Rule, high: usize) -> Step {
+fn apply(frame: &mut Frame, rule: Rule, high: usize) -> Step {
+    frame.bp_use = match rule {
+        Rule::Sp { .. } | Rule::End => BpUse::Passes,
+        Rule::SpSaved { .. } => BpUse::Replaces,
+        _ => BpUse::Needs,
+    };
+    let frame = &*frame;
     let readable = |address: u64| frame.sp <= address && address < high as u64 && address % 8 == 0;
     // SAFETY (of the reads below): `readable` addresses lie between the stack pointer and the end of a mapped stack.
-    let (cfa, bp_slot, aux_slot) = match rule {
+    let (cfa, bp_slot, sp_slot) = match rule {
         Rule::Sp { offset } => (frame.sp.wrapping_add(offset.into()), 0, 0),
         Rule::SpSaved { offset, saved } => {
             let cfa = frame.sp.wrapping_add(offset.into());
@@ -309,12 +488,12 @@ fn apply(frame: &Frame, rule: Rule, high: usize) -> Step {
         }
         Rule::Bp { offset } => (frame.bp.wrapping_add(offset.into()), 0, 0),
         Rule::Realigned { offset, saved } => {
-            let aux_slot = frame.bp.wrapping_add_signed(offset.into());
-            if !readable(aux_slot) {
+            let sp_slot = frame.bp.wrapping_add_signed(offset.into());
+            if !readable(sp_slot) {
                 return Step::End(ROOT_BROKEN);
             }
-            let cfa = unsafe { read(aux_slot as usize) };
-            (cfa, frame.bp.wrapping_add_signed(saved.into()), aux_slot)
+            let cfa = unsafe { read(sp_slot as usize) };
+            (cfa, frame.bp.wrapping_add_signed(saved.into()), sp_slot)
         }
         Rule::End => return Step::End(ROOT_COMPLETE),
         Rule::Special => return Step::End(ROOT_BROKEN),
@@ -333,18 +512,16 @@ fn apply(frame: &Frame, rule: Rule, high: usize) -> Step {
         pc,
         bp_slot: bp_slot as usize,
         bp,
-        aux_slot: aux_slot as usize,
-        aux: if aux_slot == 0 { 0 } else { cfa },
+        sp_slot: sp_slot as usize,
         sp: cfa,
-        node: 0,
-        flags: 0,
+        ..Frame::EMPTY
     })
 }
 
 /// A frame without a remembered rule: looks it up, or finds its caller in another way.
 #[cold]
 #[inline(never)]
-fn step_slow(process: &Process, state: &mut ThreadState, frame: &Frame, high: &mut usize) -> Step {
+fn step_slow(process: &Process, state: &mut ThreadState, frame: &mut Frame, high: &mut usize) -> Step {
     let exact = frame.flags & NODE_EXACT != 0;
     let pc = if exact { frame.pc } else { frame.pc - 1 };
     let Some(object) = process.modules.object_at(pc) else { return step_outside_modules(process, frame, *high) };
@@ -375,7 +552,8 @@ fn step_slow(process: &Process, state: &mut ThreadState, frame: &Frame, high: &m
 
 /// The frame that a signal interrupted: its registers lie in the signal context, which the stack pointer points to when
 /// the handler has returned (`struct ucontext` of the x86_64 kernel ABI).
-fn step_signal(state: &mut ThreadState, frame: &Frame, high: &mut usize) -> Step {
+fn step_signal(state: &mut ThreadState, frame: &mut Frame, high: &mut usize) -> Step {
+    frame.bp_use = BpUse::Replaces;
     const RBP_OFFSET: u64 = 120;
     const RSP_OFFSET: u64 = 160;
     const RIP_OFFSET: u64 = 168;
@@ -398,17 +576,19 @@ fn step_signal(state: &mut ThreadState, frame: &Frame, high: &mut usize) -> Step
         pc,
         bp_slot: slot(RBP_OFFSET),
         bp,
-        aux_slot: slot(RSP_OFFSET),
-        aux: sp,
+        sp_slot: slot(RSP_OFFSET),
         sp,
-        node: 0,
         flags: NODE_EXACT,
+        ..Frame::EMPTY
     })
 }
 
 /// Code without call frame information: if rbp is a frame pointer that leads to a return address in a known module, it
 /// is believed, and the caller marked; otherwise the stack ends here.
-fn step_frame_pointer(process: &Process, frame: &Frame, high: usize) -> Step {
+fn step_frame_pointer(process: &Process, frame: &mut Frame, high: usize) -> Step {
+    if frame.sp as usize >= elf::main_stack_end() && frame.sp as usize <= high {
+        return Step::End(ROOT_COMPLETE); // the loader's own start, below which is only what the kernel put there
+    }
     let Step::Caller(mut caller) = apply(frame, Rule::BpSaved { offset: 16, saved: -16 }, high) else {
         return Step::End(ROOT_BROKEN);
     };
@@ -420,7 +600,7 @@ fn step_frame_pointer(process: &Process, frame: &Frame, high: usize) -> Step {
 }
 
 /// The address came by a valid rule but lies in no module: code made at run time, or a stack that is not what it seems.
-fn step_outside_modules(process: &Process, frame: &Frame, high: usize) -> Step {
+fn step_outside_modules(process: &Process, frame: &mut Frame, high: usize) -> Step {
     let executable = sys::vma_at(frame.pc as usize).is_some_and(|vma| vma.executable);
     if executable { step_frame_pointer(process, frame, high) } else { Step::End(ROOT_BROKEN) }
 }
