@@ -61,7 +61,8 @@ hooks! {
     }
     reallocarray(old: *mut u8, count: usize, size: usize) -> *mut u8, "rcx", "r8", |entry| {
         match count.checked_mul(size) {
-            Some(bytes) => record::reallocating(old, bytes, entry, || unsafe { real::reallocarray(old, count, size) }),
+            // Not the real reallocarray, which calls realloc through its hook.
+            Some(bytes) => record::reallocating(old, bytes, entry, || unsafe { real::realloc(old, bytes) }),
             None => unsafe { real::reallocarray(old, count, size) },
         }
     }

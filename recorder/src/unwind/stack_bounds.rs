@@ -48,6 +48,12 @@ impl StackBounds {
         self.low <= address && address < self.high
     }
 
+    /// Bytes of the thread's own stack below `sp`.
+    #[must_use]
+    pub fn room_below(&self, sp: usize) -> usize {
+        if self.contains(sp) { sp - self.low } else { 0 }
+    }
+
     /// Upper end of the thread's own stack.
     #[inline(always)]
     #[must_use]

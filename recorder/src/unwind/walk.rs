@@ -26,6 +26,8 @@ pub const MAX_FRAMES: usize = 8192;
 /// What is kept of a deeper one: the most recent frames.
 const KEPT_OF_DEEPER: usize = 512;
 const FIRST_CAPACITY: usize = 64;
+/// Stack that verification may need; on less it is not done.
+const VERIFY_STACK_BYTES: usize = 128 << 10;
 
 /// A frame: its state when it resumes, and the words this state was read from.
 #[derive(Clone, Copy, Debug)]
@@ -286,7 +288,7 @@ pub fn capture(process: &Process, state: &mut ThreadState, sp: usize, bp: u64) -
     if own && depth == 0 {
         let high = state.bounds.high();
         let node = walk(process, state, leaf, high);
-        if state.until_verify != 0 {
+        if process.verify_every.load(Relaxed) != 0 {
             count_down_to_verify(process, state, leaf);
         }
         node
@@ -298,8 +300,8 @@ pub fn capture(process: &Process, state: &mut ThreadState, sp: usize, bp: u64) -
 #[cold]
 #[inline(never)]
 fn count_down_to_verify(process: &Process, state: &mut ThreadState, leaf: Frame) {
-    state.until_verify -= 1;
-    if state.until_verify == 0 {
+    state.until_verify = state.until_verify.saturating_sub(1);
+    if state.until_verify == 0 && state.bounds.room_below(leaf.pc_slot) >= VERIFY_STACK_BYTES {
         state.until_verify = process.verify_every.load(Relaxed);
         verify::verify(process, state, leaf);
     }
@@ -527,7 +529,11 @@ fn step_slow(process: &Process, state: &mut ThreadState, frame: &mut Frame, high
     let Some(object) = process.modules.object_at(pc) else { return step_outside_modules(process, frame, *high) };
     // Makes the module known, and with it whether it lies where another one was.
     process.modules.place(process, state, frame.pc);
-    let found = cfi::find(&object, pc);
+    let found = match cfi::find(&object, frame.pc) {
+        // A function that is returned into at its very start (`__start_context` of makecontext): there is no call before.
+        Found::Rule(Rule::End) => Found::Rule(Rule::End),
+        _ => cfi::find(&object, pc),
+    };
     match found {
         Found::Rule(rule) => {
             if !exact {
