@@ -42,8 +42,16 @@ pub struct Stream {
 
 impl Stream {
     /// A stream without a chunk.
-    pub const EMPTY: Self =
-        Self { header: &NO_HEADER, words: core::ptr::null(), position: CHUNK_SLOTS, last_tsc: 0, id: 0, sequence: 0, tid: 0, lost: 0 };
+    pub const EMPTY: Self = Self {
+        header: &NO_HEADER,
+        words: core::ptr::null(),
+        position: CHUNK_SLOTS,
+        last_tsc: 0,
+        id: 0,
+        sequence: 0,
+        tid: 0,
+        lost: 0,
+    };
 
     /// Shows the collector that a record with a stamp not below the last one is under construction (layout rule 4).
     #[inline(always)]

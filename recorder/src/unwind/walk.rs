@@ -344,13 +344,7 @@ pub fn is_same_from_scratch(process: &Process, state: &mut ThreadState, leaf: Fr
 }
 
 /// The walk with prefix validation, on the thread's own stack.
-fn walk(
-    process: &Process,
-    state: &mut ThreadState,
-    leaf: Frame,
-    mut high: usize,
-    mut compared: Option<usize>,
-) -> u32 {
+fn walk(process: &Process, state: &mut ThreadState, leaf: Frame, mut high: usize, mut compared: Option<usize>) -> u32 {
     let mut top = state.chain.len;
     let mut n = 0;
     let mut current = leaf;
