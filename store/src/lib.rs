@@ -1,2 +1,3 @@
 //! Recordings on disk: collecting them from shared memory, Parquet tables, symbols, sealing and opening.
+pub mod collect;
 pub mod schema;
