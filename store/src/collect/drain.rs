@@ -255,10 +255,9 @@ impl<'a> Drain<'a> {
     fn adopt(&mut self, index: u32, now: Instant, sink: &mut dyn Sink) -> Result<bool, SinkError> {
         let Some(header) = self.region.chunk(index) else { return Ok(false) };
         let incarnation = header.incarnation.load(Relaxed);
-        let slot = header.process_slot.load(Relaxed);
         if self.processes.is_live(incarnation)
             || (self.processes.holds_back(incarnation)
-                && self.processes.find_at(self.region, slot, incarnation, sink)?)
+                && self.processes.find_writer(self.region, incarnation, now, sink)?)
         {
             self.waiting.remove(&index);
             self.chunks[index as usize].begin(header, incarnation);

@@ -37,11 +37,19 @@ struct Process {
     /// Watched for its end; without one the start time is compared.
     handle: Option<OwnedFd>,
     start: Option<u64>,
+    start_tsc: u64,
     /// When it ended, once it has.
     end: Option<u64>,
     /// It gave up recording, as its slot says, but runs on.
     retired: Option<u64>,
     memory: Memory,
+}
+
+impl Process {
+    fn new(slot: usize, pid: u32) -> Self {
+        let memory = Memory::none();
+        Self { slot, pid, handle: None, start: None, start_tsc: 0, end: None, retired: None, memory }
+    }
 }
 
 /// All images that have not been finished.
@@ -126,7 +134,7 @@ impl Processes {
         self.live.keys().copied().collect()
     }
 
-    /// Looks for images that appeared, and tells the sink. Most are found by their first chunk ([`find_at`](Self::find_at));
+    /// Looks for images that appeared, and tells the sink. Most are found by their first chunk ([`find_writer`](Self::find_writer));
     /// a scan of all slots finds those that write nothing, and is made now and then, or at once if the search is to be
     /// `thorough`.
     pub(super) fn find(
@@ -163,23 +171,16 @@ impl Processes {
         self.admit(region, &found, sink)
     }
 
-    /// Looks at one slot, for a chunk whose image is not known yet. Whether the image is known now.
-    pub(super) fn find_at(
+    /// Looks for the image of a chunk, which is not known yet. Whether it is known now.
+    pub(super) fn find_writer(
         &mut self,
         region: &Region,
-        index: u32,
         incarnation: u32,
+        now: Instant,
         sink: &mut dyn Sink,
     ) -> Result<bool, SinkError> {
-        let mut found = Vec::new();
-        if let Some(slot) = region.process(index as usize)
-            // Acquire: as in `find`.
-            && matches!(slot.state.load(Acquire), PROCESS_LIVE | PROCESS_ENDED)
-            && slot.incarnation.load(Relaxed) == incarnation
-        {
-            self.note_new(index as usize, slot, &mut found);
-        }
-        self.admit(region, &found, sink)?;
+        // All slots, not that of the chunk alone: the image may have replaced others by exec that come before it.
+        self.find(region, now, true, sink)?;
         Ok(self.is_live(incarnation))
     }
 
@@ -198,12 +199,17 @@ impl Processes {
             let Some(slot) = region.process(index) else { continue };
             let start_tsc = slot.start_tsc.load(Relaxed);
             let mut process = self.identify(index, slot.pid.load(Relaxed), &mut namespaced);
+            process.start_tsc = start_tsc;
             let pid = process.pid;
             // One that could not be identified may have written an id of another namespace, which here belongs to an
             // image that runs on.
             if process.end.is_none() || Stat::of(pid).is_none_or(|stat| stat.is_gone()) {
-                for older in self.live.values_mut().filter(|other| other.pid == pid && other.end.is_none()) {
-                    older.end = Some(start_tsc);
+                for (&other, image) in self.live.iter_mut().filter(|(_, image)| image.pid == pid) {
+                    if other < incarnation {
+                        image.end = Some(image.end.map_or(start_tsc, |end| end.min(start_tsc)));
+                    } else {
+                        process.end = Some(process.end.map_or(image.start_tsc, |end| end.min(image.start_tsc)));
+                    }
                 }
             }
             let watched = match (&self.watch, &process.handle) {
@@ -230,8 +236,9 @@ impl Processes {
         if let Some(process) = others.get(&claimed).and_then(|&pid| self.identify_here(slot, pid)) {
             return process;
         }
-        let end = Some(sys::tsc());
-        Process { slot, pid: claimed, handle: None, start: None, end, retired: None, memory: Memory::none() }
+        let mut process = Process::new(slot, claimed);
+        process.end = Some(sys::tsc());
+        process
     }
 
     fn identify_here(&self, slot: usize, pid: u32) -> Option<Process> {
@@ -245,7 +252,7 @@ impl Processes {
             _ => {}
         }
         let start = stat.map(|stat| stat.start);
-        Some(Process { slot, pid, handle, start, end: None, retired: None, memory: Memory::of(pid) })
+        Some(Process { handle, start, memory: Memory::of(pid), ..Process::new(slot, pid) })
     }
 
     /// Finds out which images have ended. To be called before the scan that is to drain them completely.

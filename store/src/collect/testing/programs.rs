@@ -25,8 +25,8 @@ fn target() {
     let Ok(line) = std::env::var(ENV_FAKE) else { return };
     let words: Vec<_> = line.split(' ').collect();
     let number = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
-    if words[0] == "status" {
-        exit(number(1) as i32);
+    if words[0] == "record" {
+        super::record::record_script(words[1]);
     }
     let region = Region::open(Path::new(&std::env::var(ENV_REGION).unwrap())).unwrap();
     let process = Process::register(&region, std::process::id(), number(3) as u32);
@@ -52,7 +52,6 @@ fn events(process: &Process<'_>, n: u64, threads: u64) {
     std::thread::scope(|scope| {
         for thread in 0..threads.max(1) {
             scope.spawn(move || {
-                // SAFETY (none needed): the id of the thread as `/proc` knows it.
                 let link = std::fs::read_link("/proc/thread-self").unwrap();
                 let tid = link.file_name().unwrap().to_str().unwrap().parse().unwrap();
                 std::fs::write(format!("/proc/self/task/{tid}/comm"), format!("writer-{thread}")).unwrap();

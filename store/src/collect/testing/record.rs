@@ -167,6 +167,7 @@ fn descendants_are_waited_for_until_ctrl_c() {
     check.assert_sound();
     assert_eq!((ended.exit, check.events()), (Some(Exit::Code(0)), 3000));
     assert_eq!(waiting.told, [1]);
+    drop(ended);
 
     let mut waiting = Waiting { interrupt: true, ..Waiting::default() };
     let (ended, check) = record_fake("daemon 1000", 64, Check::default(), &mut waiting);
@@ -296,23 +297,45 @@ fn static_elf() -> Vec<u8> {
     file
 }
 
+/// A script that says what it inherited: blocked, ignored and caught signals without those that libc keeps for itself,
+/// descriptors, process group, session and terminal, directory, environment.
+const INHERITED: &str = r#"
+    exec 3>"$0"
+    sed -nE 's/^(Sig(Blk|Ign|Cgt)):.*([0-9a-f]{7})$/\1 \3/p' /proc/self/status >&3
+    for fd in 0 1 2 4 5 6 7 8 9 10 11 12; do [ -e /proc/self/fd/$fd ] && echo fd $fd >&3; done
+    cut -d' ' -f5,6,8 /proc/$$/stat >&3; pwd >&3; ulimit -n >&3
+    env | grep -vE '^(LD_PRELOAD|TMQ_|_=|SHLVL=)' | sort >&3
+"#;
+
 #[test]
 fn targets_inherit_what_they_would_without_tmq() {
-    let _alone = alone();
     let directory = Directory::new("inherit");
-    let out = directory.0.join("out");
-    let script = format!(
-        "exec >{}; grep -E '^(SigBlk|SigIgn|SigCgt)' /proc/self/status; ls -l /proc/self/fd | grep -c -e pipe -e memfd; \
-         cut -d' ' -f5,6,8 /proc/self/stat; pwd",
-        out.display()
-    );
-    let direct = std::process::Command::new("sh").args(["-c", &script]).status().unwrap();
-    assert!(direct.success());
-    let want = std::fs::read_to_string(&out).unwrap();
-    record_into(&options(&directory, &["sh", "-c", &script]), &mut (), |_| Ok(Check::default())).unwrap();
-    let got = std::fs::read_to_string(&out).unwrap();
-    // std's Command clears what this process inherited; where nothing was inherited both agree.
-    assert_eq!(got, want);
+    let file = |name: &str| directory.0.join(name).into_os_string().into_string().unwrap();
+    let own = std::env::current_exe().unwrap().into_os_string().into_string().unwrap();
+    // `exec` in the shell gives the program what the shell has: this is "without tmq".
+    let record = format!("{ENV_FAKE}='record {}' exec '{own}' {TEST} --exact", file("dir"));
+    for setting in ["", "trap '' PIPE INT HUP CHLD;", "exec <&-;", "exec 2>&-; trap '' TERM;", "ulimit -n 100;"] {
+        let run = |what: &str, out: &str| {
+            let script = format!("{setting} {what}");
+            let mut command = std::process::Command::new("sh");
+            command.args(["-c", &script]).env("TMQ_OUT", file(out)).env("TMQ_SCRIPT", INHERITED);
+            assert!(command.stdout(std::process::Stdio::null()).status().unwrap().success(), "{script}");
+            std::fs::read_to_string(file(out)).unwrap()
+        };
+        let want = run("exec sh -c \"$TMQ_SCRIPT\" \"$TMQ_OUT\"", "bare");
+        assert!(want.contains("SigIgn") && want.contains("PATH="), "{want}");
+        assert_eq!(run(&record, "recorded"), want, "with {setting:?}");
+    }
+}
+
+/// The part of the test above that records, in a process of its own that inherits what the test wants.
+pub(super) fn record_script(directory: &str) {
+    let variable = |name: &str| std::env::var(name).unwrap();
+    let directory = Directory(directory.into());
+    std::fs::create_dir_all(&directory.0).unwrap();
+    let command = ["sh", "-c", &variable("TMQ_SCRIPT"), &variable("TMQ_OUT")];
+    let (ended, _) = record_into(&options(&directory, &command), &mut (), |_| Ok(Check::default())).unwrap();
+    std::process::exit(ended.exit.unwrap().status());
 }
 
 #[test]
