@@ -13,6 +13,7 @@ pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug)]
 pub(crate) struct Error {
     message: String,
+    detail: Option<String>,
     hint: Option<String>,
     exit: Exit,
 }
@@ -20,7 +21,7 @@ pub(crate) struct Error {
 impl Error {
     /// A failure with exit code 1.
     pub(crate) fn new(message: impl Display) -> Self {
-        Self { message: message.to_string(), hint: None, exit: Exit::Failure }
+        Self { message: message.to_string(), detail: None, hint: None, exit: Exit::Failure }
     }
 
     /// A mistake in the command line that clap could not see: exit code 2.
@@ -35,6 +36,13 @@ impl Error {
         self
     }
 
+    /// Adds lines that show where the mistake is.
+    #[must_use]
+    pub(crate) fn detail(mut self, detail: impl Display) -> Self {
+        self.detail = Some(detail.to_string());
+        self
+    }
+
     /// Replaces the exit code.
     #[must_use]
     pub(crate) fn exit(mut self, exit: Exit) -> Self {
@@ -44,6 +52,10 @@ impl Error {
 
     pub(crate) fn code(&self) -> Exit {
         self.exit
+    }
+
+    pub(crate) fn detail_text(&self) -> Option<&str> {
+        self.detail.as_deref()
     }
 
     pub(crate) fn hint_text(&self) -> Option<&str> {
@@ -56,6 +68,8 @@ impl Display for Error {
         f.write_str(&self.message)
     }
 }
+
+impl std::error::Error for Error {}
 
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {

@@ -19,6 +19,8 @@ pub enum Exit {
     NotExecutable,
     /// 127: the command to record was not found.
     CommandNotFound,
+    /// 130: ended by Ctrl-C.
+    Interrupted,
     /// `tmq record` only: the status of the recorded program, 128 + N if signal N ended it.
     Target(u8),
 }
@@ -29,6 +31,7 @@ Exit codes:
     0  done (also if the reader of the output closed it early)
     1  something failed; the message is on stderr
     2  the command line could not be understood
+  130  interrupted by Ctrl-C
   `tmq record` ends like the program it ran (128 + N if signal N ended it), or with
     3  this program cannot be recorded; it was not started
   126  the command exists but cannot be executed
@@ -52,6 +55,7 @@ impl Exit {
             Self::CannotRecord => 3,
             Self::NotExecutable => 126,
             Self::CommandNotFound => 127,
+            Self::Interrupted => 130,
             Self::Target(code) => code,
         }
     }

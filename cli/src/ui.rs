@@ -110,6 +110,9 @@ impl Ui {
     /// Reports a failure.
     pub(crate) fn error(self, error: &Error) {
         line(format_args!("tmq: {} {error}", self.err().red("error:")));
+        for detail in error.detail_text().iter().flat_map(|d| d.lines()) {
+            line(format_args!("  {detail}"));
+        }
         if let Some(hint) = error.hint_text() {
             line(format_args!("tmq: {} {hint}", self.err().green("hint:")));
         }
