@@ -1,0 +1,1 @@
+//! Tests of the query crate over recordings made by a deterministic generator.
