@@ -79,6 +79,11 @@ impl Ui {
         Styles { on: self.color.enabled(io::stderr().is_terminal()) }
     }
 
+    /// The same without notes.
+    pub(crate) fn silent(self) -> Self {
+        Self { quiet: true, ..self }
+    }
+
     pub(crate) fn quiet(self) -> bool {
         self.quiet
     }

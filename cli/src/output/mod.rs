@@ -11,5 +11,5 @@ mod table;
 mod values;
 
 pub(crate) use destination::{Destination, stdout_was_closed};
-pub(crate) use format::{Format, Writer, open};
+pub(crate) use format::{Format, Written, open, terminal_width};
 pub(crate) use size::format_size;

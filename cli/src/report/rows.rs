@@ -9,51 +9,51 @@ use crate::error::{Error, Result};
 
 /// One frame of a traceback.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Frame {
+pub(crate) struct Frame {
     pub(super) filename: String,
     pub(super) lineno: i64,
     pub(super) function: String,
 }
 
 /// A batch whose columns are read by name, whatever width or view type the engine chose.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     batch: &'a RecordBatch,
 }
 
 /// A column of text.
-pub(super) struct Texts(Option<StringArray>);
+pub(crate) struct Texts(Option<StringArray>);
 /// A column of whole numbers.
-pub(super) struct Integers(Option<Int64Array>);
+pub(crate) struct Integers(Option<Int64Array>);
 /// A column of numbers.
-pub(super) struct Floats(Option<Float64Array>);
+pub(crate) struct Floats(Option<Float64Array>);
 /// A column of tracebacks.
-pub(super) struct Tracebacks(Option<(ListArray, StringArray, Int64Array, StringArray)>);
+pub(crate) struct Tracebacks(Option<(ListArray, StringArray, Int64Array, StringArray)>);
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(batch: &'a RecordBatch) -> Self {
+    pub(crate) fn new(batch: &'a RecordBatch) -> Self {
         Self { batch }
     }
 
     /// A column of text; a missing one reads as nulls.
-    pub(super) fn texts(&self, name: &str) -> Result<Texts> {
+    pub(crate) fn texts(&self, name: &str) -> Result<Texts> {
         let column = self.cast(name, &DataType::Utf8)?;
         Ok(Texts(column.map(|c| c.as_string::<i32>().clone())))
     }
 
     /// A column of whole numbers.
-    pub(super) fn integers(&self, name: &str) -> Result<Integers> {
+    pub(crate) fn integers(&self, name: &str) -> Result<Integers> {
         let column = self.cast(name, &DataType::Int64)?;
         Ok(Integers(column.map(|c| c.as_primitive::<Int64Type>().clone())))
     }
 
     /// A column of numbers.
-    pub(super) fn floats(&self, name: &str) -> Result<Floats> {
+    pub(crate) fn floats(&self, name: &str) -> Result<Floats> {
         let column = self.cast(name, &DataType::Float64)?;
         Ok(Floats(column.map(|c| c.as_primitive::<Float64Type>().clone())))
     }
 
     /// A column of tracebacks.
-    pub(super) fn tracebacks(&self, name: &str) -> Result<Tracebacks> {
+    pub(crate) fn tracebacks(&self, name: &str) -> Result<Tracebacks> {
         let Some(column) = self.batch.column_by_name(name) else { return Ok(Tracebacks(None)) };
         let unexpected = || Error::new(format!("the column {name} is no list of frames"));
         let list = column.as_any().downcast_ref::<ListArray>().ok_or_else(unexpected)?;
@@ -73,25 +73,25 @@ impl<'a> Reader<'a> {
 }
 
 impl Texts {
-    pub(super) fn get(&self, row: usize) -> Option<String> {
+    pub(crate) fn get(&self, row: usize) -> Option<String> {
         self.0.as_ref().filter(|a| a.is_valid(row)).map(|a| a.value(row).to_owned())
     }
 }
 
 impl Integers {
-    pub(super) fn get(&self, row: usize) -> Option<i64> {
+    pub(crate) fn get(&self, row: usize) -> Option<i64> {
         self.0.as_ref().filter(|a| a.is_valid(row)).map(|a| a.value(row))
     }
 }
 
 impl Floats {
-    pub(super) fn get(&self, row: usize) -> Option<f64> {
+    pub(crate) fn get(&self, row: usize) -> Option<f64> {
         self.0.as_ref().filter(|a| a.is_valid(row)).map(|a| a.value(row))
     }
 }
 
 impl Tracebacks {
-    pub(super) fn get(&self, row: usize) -> Vec<Frame> {
+    pub(crate) fn get(&self, row: usize) -> Vec<Frame> {
         let Some((list, files, lines, functions)) = &self.0 else { return Vec::new() };
         if list.is_null(row) {
             return Vec::new();
