@@ -25,20 +25,20 @@ Examples:
   tmq diff old.tmq new.tmq       what grew between two recordings
   tmq sql \"select kind, count(*) from allocations group by kind\"
 
-A recording is named by its directory. Without one, the newest *.tmq of the current directory is used. A moment of it
-follows an @: app.tmq@peak, @start, @end, @1.5s, @40%, @mark:NAME.";
+A recording is named by its directory. Without one, the newest *.tmq of the current directory is \
+used. A moment of it follows an @: app.tmq@peak, @start, @end, @1.5s, @40%, @mark:NAME.";
 
 /// Arguments of `tmq`.
 #[derive(Debug, Parser)]
-#[command(name = "tmq", version, about = ABOUT, after_help = EXAMPLES, after_long_help = long_help(),
-          disable_help_subcommand = false, subcommand_required = true, arg_required_else_help = true)]
+#[command(name = "tmq", version, about = ABOUT, after_help = after_help(), max_term_width = 100,
+          subcommand_required = true, arg_required_else_help = true)]
 pub(crate) struct Cli {
     /// When to use colour
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = "Global options")]
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", display_order = 900)]
     pub(crate) color: Color,
 
     /// Say nothing on stderr but warnings and errors
-    #[arg(short, long, global = true, help_heading = "Global options")]
+    #[arg(short, long, global = true, display_order = 901)]
     pub(crate) quiet: bool,
 
     #[command(subcommand)]
@@ -72,7 +72,7 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
-fn long_help() -> String {
+fn after_help() -> String {
     format!("{EXAMPLES}\n\n{}", exit::HELP)
 }
 
@@ -94,11 +94,11 @@ pub(crate) fn report(error: &clap::Error) -> Exit {
 /// `--format` and `-o`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct OutputArgs {
-    /// How to write the result; by default what the name given to -o says
+    /// Format of the result [default: what the name of FILE says]
     #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Output")]
     pub(crate) format: Option<Format>,
 
-    /// Write to FILE, which appears when it is complete
+    /// Write to FILE instead of stdout
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     pub(crate) output: Option<PathBuf>,
 }
@@ -122,12 +122,12 @@ impl OutputArgs {
 /// How blocks are grouped, and how many groups are shown.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct GroupArgs {
-    /// What makes a group: site is function and line of the first frame outside allocators and containers; lineno,
-    /// filename and traceback are tracemalloc's keys
+    /// What makes a group; a site is the function and line of the first frame outside allocators and containers, and
+    /// lineno, filename and traceback are tracemalloc's keys
     #[arg(short, long, value_name = "KEY", default_value = "site", value_parser = group_by(), help_heading = "Grouping")]
     pub(crate) group_by: GroupBy,
 
-    /// Count a block for every frame of its stack, as often as the frame occurs (as tracemalloc does)
+    /// Count a block for every frame of its stack, as tracemalloc does: recursion counts it several times
     #[arg(short, long, conflicts_with = "inclusive", help_heading = "Grouping")]
     pub(crate) cumulative: bool,
 
@@ -167,8 +167,7 @@ fn group_by() -> impl TypedValueParser<Value = GroupBy> {
 /// Which blocks count.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct FilterArgs {
-    /// Keep blocks whose most recent frame matches: a file pattern with * ? [..], perhaps :LINE; or function:PATTERN,
-    /// module:PATTERN
+    /// Keep blocks whose most recent frame matches; PAT is a file with * ? [..], function:PAT or module:PAT
     #[arg(short, long, value_name = "PAT[:LINE]", help_heading = "Filters")]
     pub(crate) include: Vec<String>,
 

@@ -42,7 +42,12 @@ pub(crate) fn resolve(text: Option<&OsStr>, ui: Ui) -> Result<RecordingRef> {
         },
     };
     if reference.path.as_os_str().is_empty() {
-        let newest = Recording::newest_in(".").map_err(Error::from)?;
+        let newest = Recording::newest_in(".").map_err(|e| match e {
+            tmq_store::Error::NoneInDirectory { .. } => {
+                Error::new("no *.tmq recording in the current directory").hint("`tmq record COMMAND` makes one")
+            }
+            e => e.into(),
+        })?;
         reference.path = newest.path().to_owned();
         ui.note(format_args!("reading {}", reference.path.display()));
     } else if !reference.path.exists() {

@@ -78,9 +78,8 @@ fn place(base: &Path, owner: u32) -> io::Result<PathBuf> {
 
 /// Whether the file holds our bytes and nobody else can change them.
 fn is_genuine(path: &Path, owner: u32) -> bool {
-    let trusted = fs::symlink_metadata(path).is_ok_and(|meta| {
-        meta.is_file() && meta.len() == LIBRARY.len() as u64 && check_private(&meta, owner).is_ok()
-    });
+    let trusted = fs::symlink_metadata(path)
+        .is_ok_and(|meta| meta.is_file() && meta.len() == LIBRARY.len() as u64 && check_private(&meta, owner).is_ok());
     trusted && fs::read(path).is_ok_and(|content| content == LIBRARY)
 }
 

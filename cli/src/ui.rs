@@ -10,15 +10,14 @@ use clap::ValueEnum;
 
 use crate::error::Error;
 
-/// `--color`.
+/// `--color`. Values have comments, not documentation: that would make --help twice as long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal, unless NO_COLOR is set or TERM is `dumb`
+    // On a terminal, unless NO_COLOR is set or TERM is `dumb`.
     #[default]
     Auto,
-    /// Also in files and pipes
+    // Also in files and pipes.
     Always,
-    /// Nowhere
     Never,
 }
 

@@ -16,13 +16,13 @@ use crate::ui::Ui;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  tmq diff old.tmq new.tmq            what is live at the end: new against old
-  tmq diff app.tmq@start app.tmq@peak how the peak came about
+  tmq diff old.tmq new.tmq             what is live at the end: new against old
+  tmq diff app.tmq@start app.tmq@peak  how the peak came about
   tmq diff old.tmq@peak new.tmq@peak -g function --format json
-  tmq diff @mark:before @mark:after   two marks of the newest recording
+  tmq diff @mark:before @mark:after    two marks of the newest recording
 
-Groups are matched by content (function, file, line), so recordings of two builds can be compared. Rows come with the
-largest change first. Without a moment, the end is compared.")]
+Groups are matched by content (function, file, line), so recordings of two builds can be compared. \
+The largest change comes first. Without a moment, the end is compared.")]
 pub(crate) struct Diff {
     /// Recording to compare with, perhaps with a moment
     #[arg(value_name = "OLD[@MOMENT]")]
@@ -79,8 +79,8 @@ impl Diff {
 /// The recordings to open and the position of the new one. The same directory is opened once; two of the same name get
 /// the names `old` and `new`.
 fn pair(mut old: RecordingRef, mut new: RecordingRef) -> (Vec<RecordingRef>, usize) {
-    let same = old.path == new.path
-        || matches!((old.path.canonicalize(), new.path.canonicalize()), (Ok(a), Ok(b)) if a == b);
+    let same =
+        old.path == new.path || matches!((old.path.canonicalize(), new.path.canonicalize()), (Ok(a), Ok(b)) if a == b);
     if same {
         return (vec![old], 0);
     }

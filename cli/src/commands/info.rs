@@ -62,7 +62,8 @@ impl Info {
 }
 
 fn losses(session: &Session) -> Result<Vec<Loss>> {
-    let sql = "SELECT reason, sum(count) AS count, min(detail) AS detail FROM losses GROUP BY reason ORDER BY 2 DESC, 1";
+    let sql =
+        "SELECT reason, sum(count) AS count, min(detail) AS detail FROM losses GROUP BY reason ORDER BY 2 DESC, 1";
     let batches = block_on(async { Ok(session.sql(sql).await?.collect().await?) })?;
     let mut losses = Vec::new();
     for batch in &batches {
@@ -137,8 +138,7 @@ fn processes(text: &mut String, list: &[ProcessInfo], styles: Styles) {
         })
         .collect();
     let head = ["pid", "allocations", "peak", "never freed", "exit", "command"].map(str::to_owned);
-    let widths: [usize; 5] =
-        std::array::from_fn(|i| rows.iter().chain([&head]).map(|r| r[i].len()).max().unwrap_or(0));
+    let widths: [usize; 5] = std::array::from_fn(|i| rows.iter().chain([&head]).map(|r| r[i].len()).max().unwrap_or(0));
     text.push('\n');
     for (i, row) in std::iter::once(&head).chain(&rows).enumerate() {
         let mut line = String::from("  ");

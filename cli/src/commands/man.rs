@@ -37,9 +37,9 @@ impl Man {
         let page = match &self.command {
             None => page(&root)?,
             Some(name) => {
-                let command = root.find_subcommand(name).ok_or_else(|| {
-                    Error::usage(format!("no command {name}")).hint("`tmq help` lists the commands")
-                })?;
+                let command = root
+                    .find_subcommand(name)
+                    .ok_or_else(|| Error::usage(format!("no command {name}")).hint("`tmq help` lists the commands"))?;
                 page(command)?
             }
         };

@@ -18,8 +18,8 @@ Examples:
   tmq record --sample 512K ./server    a sample every 512 KiB: next to no overhead, for production
   tmq record --depth 1 python3 x.py    only the most recent frame of each stack
 
-The program's input, output and exit status are its own; tmq reports on stderr when it has ended. Children are recorded
-too. Ctrl-C goes to the program; what was recorded until then is kept.", after_long_help = long_help())]
+The program's input, output and exit status are its own; tmq reports on stderr when it has ended. \
+Children are recorded too. Ctrl-C goes to the program; what was recorded until then is kept.")]
 pub(crate) struct Record {
     /// Directory to write [default: NAME.PID.tmq]
     #[arg(short, long, value_name = "DIR")]
@@ -41,7 +41,8 @@ pub(crate) struct Record {
     #[arg(long)]
     no_follow: bool,
 
-    /// What the program does when it allocates faster than tmq can write
+    /// What the program does when it allocates faster than tmq can write: wait, so that nothing is lost, or drop
+    /// records, which are counted
     #[arg(long, value_enum, default_value_t = OnFull::Wait, value_name = "ACTION")]
     on_full: OnFull,
 
@@ -66,14 +67,10 @@ pub(crate) struct Record {
 /// `--on-full`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum OnFull {
-    /// It waits: nothing is lost
+    // It waits: nothing is lost.
     Wait,
-    /// It goes on: what was lost is counted
+    // It goes on: what was lost is counted.
     Drop,
-}
-
-fn long_help() -> String {
-    crate::exit::HELP.to_owned()
 }
 
 impl Record {

@@ -132,15 +132,7 @@ fn description(table: &Table, styles: Styles) -> String {
         let name = format!("{:1$}", row[0], widths[0]);
         let lines = wrap(&paragraph(column.doc), width().saturating_sub(indent));
         let first = lines.first().map_or("", String::as_str);
-        let _ = writeln!(
-            text,
-            "  {}  {:3$}  {:4$}  {first}",
-            styles.cyan(name),
-            row[1],
-            row[2],
-            widths[1],
-            widths[2]
-        );
+        let _ = writeln!(text, "  {}  {:3$}  {:4$}  {first}", styles.cyan(name), row[1], row[2], widths[1], widths[2]);
         for line in lines.iter().skip(1) {
             let _ = writeln!(text, "{}{line}", " ".repeat(indent));
         }

@@ -73,6 +73,7 @@ pub(crate) struct Temporary {
 
 impl Top {
     pub(crate) fn run(self, ui: Ui) -> Result<()> {
+        self.args.check()?;
         let reference = self.args.recording.resolve(ui)?;
         if self.allocated {
             refuse_moment(&reference, "--allocated counts the whole run")?;
@@ -86,6 +87,7 @@ impl Top {
 
 impl Leaks {
     pub(crate) fn run(self, ui: Ui) -> Result<()> {
+        self.args.check()?;
         let reference = self.args.recording.resolve(ui)?;
         refuse_moment(&reference, "leaks are what is live at the end")?;
         self.args.run(&reference, Measure::Live(Moment::End), "never freed", ui)
@@ -94,6 +96,7 @@ impl Leaks {
 
 impl Temporary {
     pub(crate) fn run(self, ui: Ui) -> Result<()> {
+        self.args.check()?;
         let reference = self.args.recording.resolve(ui)?;
         refuse_moment(&reference, "temporary blocks are counted over the whole run")?;
         self.args.run(&reference, Measure::Temporary, "freed before the next allocation", ui)
@@ -101,6 +104,12 @@ impl Temporary {
 }
 
 impl GroupsArgs {
+    /// Finds mistakes before a recording is looked for.
+    fn check(&self) -> Result<()> {
+        self.groups.mode()?;
+        self.filters.filters().map(drop)
+    }
+
     fn run(&self, reference: &RecordingRef, measure: Measure, when: &str, ui: Ui) -> Result<()> {
         let report = Groups {
             recording: 0,

@@ -15,9 +15,9 @@ use crate::ui::Ui;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  tmq traceback                  the stack with the most memory at the peak
-  tmq traceback -n 5 app.tmq@end five stacks with the most memory at the end
-  tmq traceback --frames 8       at most the eight most recent frames of each
+  tmq traceback                   the stack with the most memory at the peak
+  tmq traceback -n 5 app.tmq@end  five stacks with the most memory at the end
+  tmq traceback --frames 8        at most the eight most recent frames of each
 
 The most recent frame comes first.")]
 pub(crate) struct Traceback {

@@ -16,22 +16,18 @@ use super::values::{flat_batch, flat_schema};
 use crate::error::{Error, Result};
 use crate::ui::Ui;
 
-/// `--format`.
+/// `--format`. Values have comments, not documentation: that would make --help twice as long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// Aligned columns for people
     Table,
-    /// Comma-separated values with a header
     Csv,
-    /// One JSON array of objects
+    // One array of objects.
     Json,
-    /// One JSON object per line
+    // One object per line.
     Ndjson,
-    /// A Markdown table
     Markdown,
-    /// A Parquet file
     Parquet,
-    /// Arrow IPC: a file with -o, a stream in a pipe
+    // Arrow IPC: a file with -o, a stream in a pipe.
     Arrow,
 }
 

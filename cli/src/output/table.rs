@@ -114,8 +114,7 @@ impl<W: Write> TableWriter<W> {
         if total <= available {
             return;
         }
-        let fixed: usize =
-            self.columns.iter().enumerate().filter(|(i, c)| !can_cut(*i, c)).map(|(_, c)| c.width).sum();
+        let fixed: usize = self.columns.iter().enumerate().filter(|(i, c)| !can_cut(*i, c)).map(|(_, c)| c.width).sum();
         let mut widths: Vec<usize> =
             self.columns.iter().enumerate().filter(|(i, c)| can_cut(*i, c)).map(|(_, c)| c.width).collect();
         widths.sort_unstable();

@@ -30,11 +30,8 @@ pub(super) struct Cells<'a> {
 impl<'a> Cells<'a> {
     pub(super) fn new(batch: &'a RecordBatch) -> Result<Self> {
         let options = FormatOptions::new().with_null(NULL).with_display_error(true);
-        let columns = batch
-            .columns()
-            .iter()
-            .map(|column| ArrayFormatter::try_new(column, &options))
-            .collect::<Result<_, _>>()?;
+        let columns =
+            batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options)).collect::<Result<_, _>>()?;
         Ok(Self { columns, rows: batch.num_rows() })
     }
 

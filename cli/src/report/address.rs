@@ -64,7 +64,8 @@ impl AddressView<'_> {
             let bytes = thousands(size.get(row).unwrap_or(0));
             let _ = writeln!(text, "{}", styles.bold(format_args!("block of {bytes} bytes at {start:#x}{inside}")));
             let by = |time: i64| {
-                let thread = thread.get(row).filter(|t| !t.is_empty()).map_or(String::new(), |t| format!(", thread {t}"));
+                let thread =
+                    thread.get(row).filter(|t| !t.is_empty()).map_or(String::new(), |t| format!(", thread {t}"));
                 format!("at {} in process {}{thread}", format_time(time), pid.get(row).unwrap_or(0))
             };
             let kind = kind.get(row).unwrap_or_default();

@@ -80,7 +80,8 @@ impl DiffView<'_> {
         let mut totals = Totals::default();
         for batch in self.session.sql(&sql).await?.collect().await? {
             let reader = Reader::new(&batch);
-            let column = |name| reader.integers(name).map(|c| (0..batch.num_rows()).filter_map(|r| c.get(r)).sum::<i64>());
+            let column =
+                |name| reader.integers(name).map(|c| (0..batch.num_rows()).filter_map(|r| c.get(r)).sum::<i64>());
             totals.groups += column("groups")?;
             totals.size += column("size")?;
             totals.size_diff += column("size_diff")?;

@@ -153,7 +153,8 @@ impl Totals {
     async fn query(session: &Session, report: &Report) -> Result<Self> {
         let inner = session.report_sql(report)?;
         let inner = inner.trim_end().trim_end_matches(';');
-        let sql = format!("SELECT count(*) AS groups, sum(size) AS size, sum(count) AS count FROM (\n{inner}\n) AS report");
+        let sql =
+            format!("SELECT count(*) AS groups, sum(size) AS size, sum(count) AS count FROM (\n{inner}\n) AS report");
         let mut totals = Self::default();
         for batch in session.sql(&sql).await?.collect().await? {
             let reader = Reader::new(&batch);

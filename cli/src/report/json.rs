@@ -34,7 +34,15 @@ mod tests {
         assert_eq!(
             diff_keys(GroupBy::Site),
             [
-                "filename", "lineno", "function", "module", "size", "size_diff", "count", "count_diff", "average",
+                "filename",
+                "lineno",
+                "function",
+                "module",
+                "size",
+                "size_diff",
+                "count",
+                "count_diff",
+                "average",
                 "traceback"
             ]
         );

@@ -23,7 +23,7 @@ use crate::ui::Ui;
 pub(crate) use address::AddressView;
 pub(crate) use diff::DiffView;
 pub(crate) use groups::GroupsReport;
-pub(crate) use rows::Reader;
+pub(crate) use rows::{Frame, Reader};
 pub(crate) use traceback::TracebackView;
 
 /// What a report is about, for its first line.

@@ -8,11 +8,11 @@ use arrow::record_batch::RecordBatch;
 use crate::error::{Error, Result};
 
 /// One frame of a traceback.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Frame {
-    pub(super) filename: String,
-    pub(super) lineno: i64,
-    pub(super) function: String,
+    pub(crate) filename: String,
+    pub(crate) lineno: i64,
+    pub(crate) function: String,
 }
 
 /// A batch whose columns are read by name, whatever width or view type the engine chose.

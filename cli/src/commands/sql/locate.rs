@@ -49,20 +49,11 @@ fn name_place(message: &str, sql: &str) -> Option<(usize, usize)> {
 
 /// The name in messages such as `No field named x`, `table 'a.b.x' not found`, `Invalid function 'x'`.
 fn unknown_name(message: &str) -> Option<String> {
-    const BEFORE: [&str; 6] = [
-        "No field named ",
-        "no column named ",
-        "column '",
-        "table '",
-        "Invalid function '",
-        "function '",
-    ];
+    const BEFORE: [&str; 6] =
+        ["No field named ", "no column named ", "column '", "table '", "Invalid function '", "function '"];
     let (_, rest) = BEFORE.iter().find_map(|phrase| message.split_once(phrase))?;
-    let name: String = rest
-        .trim_start_matches(['"', '\'', '`'])
-        .chars()
-        .take_while(|c| is_word(*c) || *c == '.')
-        .collect();
+    let name: String =
+        rest.trim_start_matches(['"', '\'', '`']).chars().take_while(|c| is_word(*c) || *c == '.').collect();
     let last = name.trim_end_matches('.').rsplit('.').next()?;
     (!last.is_empty()).then(|| last.to_owned())
 }

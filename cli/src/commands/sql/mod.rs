@@ -32,8 +32,8 @@ Examples:
   tmq sql -f report.sql --param min=4096 -o big.parquet
   echo 'select count(*) from allocations' | tmq sql --format json
 
-`tmq schema` lists tables and columns. On a terminal the result is a table, in a pipe CSV. Several statements are
-separated by semicolons. In the interactive mode \\? shows help.")]
+`tmq schema` lists tables and columns. On a terminal the result is a table, in a pipe CSV. Several \
+statements are separated by semicolons. In the interactive mode \\? shows help.")]
 pub(crate) struct Sql {
     /// Query to run; from stdin if that is a pipe and there is no -f
     #[arg(value_name = "QUERY", conflicts_with = "file")]
@@ -90,8 +90,9 @@ impl Sql {
     fn query_text(&self) -> Result<Option<String>> {
         if let Some(query) = &self.query {
             if query.ends_with(".tmq") && Path::new(query).is_dir() {
-                return Err(Error::usage(format!("{query} is a recording, not a query"))
-                    .hint(format!("tmq sql -r {query}")));
+                return Err(
+                    Error::usage(format!("{query} is a recording, not a query")).hint(format!("tmq sql -r {query}"))
+                );
             }
             return Ok(Some(query.clone()));
         }
@@ -103,7 +104,9 @@ impl Sql {
             }
             None if std::io::stdin().is_terminal() => return Ok(None),
             _ => {
-                std::io::stdin().read_to_string(&mut text).map_err(|e| Error::new(format!("cannot read stdin: {e}")))?;
+                std::io::stdin()
+                    .read_to_string(&mut text)
+                    .map_err(|e| Error::new(format!("cannot read stdin: {e}")))?;
             }
         }
         Ok(Some(text))

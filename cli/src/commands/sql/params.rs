@@ -75,7 +75,10 @@ mod tests {
 
     #[test]
     fn numbers_stay_numbers_and_text_is_quoted() {
-        assert_eq!(apply("select $a, '$a' -- $a\n, $b", &["a=5", "b=it's"]).unwrap(), "select 5, '$a' -- $a\n, 'it''s'");
+        assert_eq!(
+            apply("select $a, '$a' -- $a\n, $b", &["a=5", "b=it's"]).unwrap(),
+            "select 5, '$a' -- $a\n, 'it''s'"
+        );
         assert_eq!(apply("select 1-$n", &["n=-2.5"]).unwrap(), "select 1-(-2.5)");
         assert_eq!(apply("select $x", &["x=1; drop"]).unwrap(), "select '1; drop'");
         assert_eq!(apply("select $x", &["x=a=b"]).unwrap(), "select 'a=b'");

@@ -129,10 +129,10 @@ mod tests {
     #[test]
     fn semicolons_in_quotes_and_comments_do_not_count() {
         assert_eq!(texts("select 1; select 2"), ["select 1", "select 2"]);
-        assert_eq!(texts("select ';', \"a;b\" -- x;y\n; /* ; /* ; */ ; */ select 2;"), [
-            "select ';', \"a;b\" -- x;y",
-            "/* ; /* ; */ ; */ select 2"
-        ]);
+        assert_eq!(
+            texts("select ';', \"a;b\" -- x;y\n; /* ; /* ; */ ; */ select 2;"),
+            ["select ';', \"a;b\" -- x;y", "/* ; /* ; */ ; */ select 2"]
+        );
         assert_eq!(texts("select 'it''s; fine'"), ["select 'it''s; fine'"]);
         assert_eq!(texts(" ; ;; -- nothing\n"), Vec::<&str>::new());
         assert_eq!(texts("select 'über;' ;"), ["select 'über;'"]);

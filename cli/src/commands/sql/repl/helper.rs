@@ -13,11 +13,66 @@ use super::meta::{self, Meta};
 
 /// Keywords that queries are made of.
 const KEYWORDS: &[&str] = &[
-    "ALL", "AND", "AS", "ASC", "BETWEEN", "BY", "CASE", "CAST", "COUNT", "CROSS", "DESC", "DESCRIBE", "DISTINCT", "ELSE",
-    "END", "EXCEPT", "EXCLUDE", "EXISTS", "EXPLAIN", "ANALYZE", "FALSE", "FILTER", "FROM", "FULL", "GROUP", "HAVING",
-    "ILIKE", "IN", "INNER", "INTERSECT", "IS", "JOIN", "LEFT", "LIKE", "LIMIT", "NOT", "NULL", "OFFSET", "ON", "OR",
-    "ORDER", "OUTER", "OVER", "PARTITION", "QUALIFY", "RECURSIVE", "RIGHT", "SELECT", "SHOW", "SUM", "TABLES", "THEN",
-    "TRUE", "UNION", "UNNEST", "USING", "VALUES", "WHEN", "WHERE", "WITH",
+    "ALL",
+    "AND",
+    "AS",
+    "ASC",
+    "BETWEEN",
+    "BY",
+    "CASE",
+    "CAST",
+    "COUNT",
+    "CROSS",
+    "DESC",
+    "DESCRIBE",
+    "DISTINCT",
+    "ELSE",
+    "END",
+    "EXCEPT",
+    "EXCLUDE",
+    "EXISTS",
+    "EXPLAIN",
+    "ANALYZE",
+    "FALSE",
+    "FILTER",
+    "FROM",
+    "FULL",
+    "GROUP",
+    "HAVING",
+    "ILIKE",
+    "IN",
+    "INNER",
+    "INTERSECT",
+    "IS",
+    "JOIN",
+    "LEFT",
+    "LIKE",
+    "LIMIT",
+    "NOT",
+    "NULL",
+    "OFFSET",
+    "ON",
+    "OR",
+    "ORDER",
+    "OUTER",
+    "OVER",
+    "PARTITION",
+    "QUALIFY",
+    "RECURSIVE",
+    "RIGHT",
+    "SELECT",
+    "SHOW",
+    "SUM",
+    "TABLES",
+    "THEN",
+    "TRUE",
+    "UNION",
+    "UNNEST",
+    "USING",
+    "VALUES",
+    "WHEN",
+    "WHERE",
+    "WITH",
 ];
 
 /// Completes from the session's names; highlights and hints nothing.
@@ -55,9 +110,9 @@ impl Completer for Helper {
             return self.files.complete(line, pos, ctx);
         }
         let typed = &line[..pos];
-        let start = typed.rfind(|c: char| !(c.is_alphanumeric() || c == '_')).map_or(0, |i| {
-            i + typed[i..].chars().next().map_or(1, char::len_utf8)
-        });
+        let start = typed
+            .rfind(|c: char| !(c.is_alphanumeric() || c == '_'))
+            .map_or(0, |i| i + typed[i..].chars().next().map_or(1, char::len_utf8));
         let word = &typed[start..];
         if typed.starts_with('\\') && !typed.contains(' ') {
             let names = meta::NAMES.iter().filter(|n| n.starts_with(typed));
