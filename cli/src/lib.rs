@@ -17,6 +17,7 @@ mod exit;
 mod input;
 mod output;
 mod preload;
+mod progress;
 mod report;
 mod runtime;
 mod ui;

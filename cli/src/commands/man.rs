@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::error::{Error, Result};
-use crate::exit;
 use crate::output::Destination;
 use crate::ui::Ui;
 
@@ -29,7 +28,7 @@ pub(crate) struct Man {
 
 impl Man {
     pub(crate) fn run(self, ui: Ui) -> Result<()> {
-        let mut root = crate::command();
+        let mut root = crate::command().disable_help_subcommand(true);
         root.build();
         if let Some(dir) = &self.dir {
             return write_all(&root, dir, ui);
@@ -51,7 +50,7 @@ impl Man {
 
 fn write_all(root: &clap::Command, dir: &Path, ui: Ui) -> Result<()> {
     std::fs::create_dir_all(dir).map_err(|e| Error::new(format!("cannot create {}: {e}", dir.display())))?;
-    let commands = root.get_subcommands().filter(|c| c.get_name() != "help");
+    let commands = root.get_subcommands();
     let mut count = 0;
     for command in std::iter::once(root).chain(commands) {
         let name = command.get_display_name().unwrap_or(command.get_name());
@@ -64,14 +63,45 @@ fn write_all(root: &clap::Command, dir: &Path, ui: Ui) -> Result<()> {
     Ok(())
 }
 
+/// A page; what --help says below the options becomes sections of their own, with lines kept as they are.
 fn page(command: &clap::Command) -> Result<Vec<u8>> {
     let mut page = Vec::new();
     let man = clap_mangen::Man::new(command.clone());
-    man.render(&mut page)?;
-    if command.get_name() != "tmq" {
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut page)?;
+    }
+    let extra = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let mut notes = Vec::new();
+    for block in extra.split("\n\n") {
+        match block.split_once(":\n") {
+            Some(("Examples", lines)) => section(&mut page, "EXAMPLES", lines)?,
+            Some(("Exit codes", lines)) => section(&mut page, "EXIT STATUS", lines)?,
+            _ => notes.push(block),
+        }
+    }
+    if !notes.is_empty() && !extra.is_empty() {
+        writeln!(page, ".SH NOTES")?;
+        notes.iter().try_for_each(|note| writeln!(page, "{}", escape(note)))?;
+    }
+    if !command.has_subcommands() {
         writeln!(page, ".SH \"SEE ALSO\"\n\\fBtmq\\fR(1)")?;
-    } else if !String::from_utf8_lossy(&page).contains("Exit codes") {
-        writeln!(page, ".SH \"EXIT STATUS\"\n.nf\n{}\n.fi", exit::HELP)?;
     }
     Ok(page)
+}
+
+fn section(page: &mut Vec<u8>, title: &str, lines: &str) -> std::io::Result<()> {
+    writeln!(page, ".SH \"{title}\"\n.nf")?;
+    lines.lines().try_for_each(|line| writeln!(page, "{}", escape(line)))?;
+    writeln!(page, ".fi")
+}
+
+/// Text for roff: no character of it is a command.
+fn escape(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-").replace('`', "\\(ga");
+    if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
 }

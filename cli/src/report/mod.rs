@@ -18,6 +18,7 @@ use tmq_query::Rows;
 use crate::args::OutputArgs;
 use crate::error::Result;
 use crate::output::{self, Destination, Format};
+use crate::progress::patiently;
 use crate::ui::Ui;
 
 pub(crate) use address::AddressView;
@@ -83,9 +84,13 @@ pub(crate) async fn stream(
         Some(keep) => schema.project(keep)?,
         None => schema.as_ref().clone(),
     };
+    // Once rows come, the result itself shows that work goes on.
+    let first = patiently(ui, "running the query", rows.next()).await;
     let mut writer = output::open(format, out, &schema, ui)?;
-    while let Some(batch) = rows.next().await {
+    let mut next = first;
+    while let Some(batch) = next {
         writer.write(&project(batch?)?)?;
+        next = rows.next().await;
     }
     writer.finish()
 }
