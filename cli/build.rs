@@ -51,14 +51,12 @@ fn watch_sources(workspace: &Path) {
     for path in ["recorder/Cargo.toml", "recorder/src", "recorder/wire/Cargo.toml", "recorder/wire/src"] {
         println!("cargo:rerun-if-changed={}", workspace.join(path).display());
     }
-    for path in ["recorder/preload/Cargo.toml", "recorder/preload/src", "Cargo.toml", "Cargo.lock", "cli/build.rs"] {
+    for path in ["recorder/preload", "Cargo.toml", "Cargo.lock", "cli/build.rs"] {
         println!("cargo:rerun-if-changed={}", workspace.join(path).display());
     }
-    for optional in ["recorder/build.rs", "recorder/preload/build.rs"] {
-        let path = workspace.join(optional);
-        if path.exists() {
-            println!("cargo:rerun-if-changed={}", path.display());
-        }
+    let script = workspace.join("recorder/build.rs");
+    if script.exists() {
+        println!("cargo:rerun-if-changed={}", script.display());
     }
 }
 

@@ -185,7 +185,11 @@ impl<W: Write> TableWriter<W> {
                 line += "  ";
             }
         }
-        line += if self.look == Look::Markdown { "|\n" } else { "\n" };
+        match self.look {
+            Look::Markdown => line.push('|'),
+            Look::Plain => line.truncate(line.trim_end().len()),
+        }
+        line.push('\n');
         Ok(self.out.write_all(line.as_bytes())?)
     }
 }
@@ -283,7 +287,7 @@ mod tests {
     #[test]
     fn cells_of_several_lines_and_control_characters() {
         let text = render(&[("a\nb", Some(1)), ("\x1b[2J", Some(2))], Look::Plain, None);
-        assert!(text.contains("a               1\nb                \n"), "{text}");
+        assert!(text.contains("a              1\nb\n"), "{text}");
         assert!(text.contains("\\u{1b}[2J"), "{text}");
     }
 
