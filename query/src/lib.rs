@@ -26,15 +26,22 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
 
+mod catalog;
 mod error;
+pub mod functions;
 mod info;
+mod memory;
 mod moment;
+mod planner;
+mod recording;
 pub mod report;
 mod rows;
 mod session;
+mod tables;
+pub mod tracemalloc;
+pub mod views;
 
-pub use datafusion::arrow;
-pub use datafusion::parquet;
+pub use datafusion::{arrow, parquet};
 pub use error::Error;
 pub use info::{Info, ProcessInfo};
 pub use moment::{Moment, RecordingRef};

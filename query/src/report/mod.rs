@@ -124,3 +124,11 @@ pub struct Address {
     /// Most rows to return, those nearest to the moment; none: all.
     pub limit: Option<usize>,
 }
+
+/// The SQL of a report.
+pub(crate) fn sql(
+    _report: &Report,
+    _recordings: &[std::sync::Arc<crate::recording::Opened>],
+) -> Result<String, crate::Error> {
+    Err(crate::Error::Report("reports do not run yet".to_owned()))
+}
