@@ -164,6 +164,14 @@ pub fn current() -> Option<&'static Process> {
     (STATE.load(Acquire) == ON).then_some(&PROCESS)
 }
 
+/// The recorded process, for callers that know that it is: they hold a state of the current [`epoch`], and epochs end
+/// when recording does. Its atomics may be read in any case.
+#[inline(always)]
+#[must_use]
+pub fn recorded() -> &'static Process {
+    &PROCESS
+}
+
 /// Whether recording was tried and is off for good.
 #[inline(always)]
 #[must_use]

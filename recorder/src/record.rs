@@ -47,8 +47,8 @@ fn begin(entry: Entry) -> Option<Session> {
     let state = t.states[0];
     // SAFETY: states in this thread's block are this thread's, and never unmapped.
     if t.depth == 0 && !state.is_null() && unsafe { (*state).epoch } == process::epoch() {
-        let process = process::current()?;
         t.depth = 1;
+        let process = process::recorded();
         // SAFETY: as above; depth 1 makes nested hooks use another state.
         let state = unsafe { &mut *state };
         state.entry_sp = entry.sp;
@@ -124,7 +124,13 @@ impl Session {
 
     #[inline(always)]
     fn free_stack(&mut self, entry: Entry) -> u32 {
-        if self.process.free_stacks.load(Relaxed) == 0 { NO_STACK } else { self.stack(entry) }
+        if self.process.free_stacks.load(Relaxed) == 0 { NO_STACK } else { self.stack_of_free(entry) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn stack_of_free(&mut self, entry: Entry) -> u32 {
+        self.stack(entry)
     }
 
     /// Writes one event with a stamp that was taken since `begin` of the stream.
@@ -237,10 +243,9 @@ fn mark_sampled(session: &Session, address: u64) -> bool {
 /// Whether the free of `address` must be recorded.
 #[inline(always)]
 fn is_wanted(address: u64) -> bool {
-    match process::current() {
-        Some(process) if process.sampler.is_sampling() => process.sampler.remove(address),
-        _ => !process::is_off(),
-    }
+    // Exact, or not recorded (then `begin` says so).
+    let sampler = &process::recorded().sampler;
+    !sampler.is_sampling() || (process::current().is_some() && sampler.remove(address))
 }
 
 /// `address` is about to be given back. Must be called before the real free.

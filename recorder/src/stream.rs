@@ -19,10 +19,14 @@ use crate::process::Process;
 const MAX_COMMIT_SLOTS: usize = 8;
 const _: () = assert!(MAX_PAYLOAD_SLOTS + MAX_COMMIT_SLOTS < CHUNK_SLOTS / 2);
 
+/// Stands for the header of a chunk where there is none, so that the hot path need not ask.
+static NO_HEADER: ChunkHeader = ChunkHeader::NEW;
+
 /// Writer's view of a stream.
 #[derive(Debug)]
 pub struct Stream {
-    header: Option<&'static ChunkHeader>,
+    /// Header of the chunk being written; [`NO_HEADER`] before the first.
+    header: &'static ChunkHeader,
     words: *const AtomicU64,
     /// Slots written, committed or not.
     position: usize,
@@ -38,15 +42,21 @@ pub struct Stream {
 
 impl Stream {
     /// A stream without a chunk.
-    pub const EMPTY: Self =
-        Self { header: None, words: core::ptr::null(), position: 0, last_tsc: 0, id: 0, sequence: 0, tid: 0, lost: 0 };
+    pub const EMPTY: Self = Self {
+        header: &NO_HEADER,
+        words: core::ptr::null(),
+        position: CHUNK_SLOTS,
+        last_tsc: 0,
+        id: 0,
+        sequence: 0,
+        tid: 0,
+        lost: 0,
+    };
 
     /// Shows the collector that a record with a stamp not below the last one is under construction (layout rule 4).
     #[inline(always)]
     pub fn begin(&self) {
-        if let Some(header) = self.header {
-            header.inflight.store(self.last_tsc | 1, Relaxed);
-        }
+        self.header.inflight.store(self.last_tsc | 1, Relaxed);
         // The stamp must be read after this store; both are ordered for the collector by its one-round delay.
         core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
     }
@@ -54,34 +64,28 @@ impl Stream {
     /// Ends what [`Self::begin`] began without a record.
     #[inline(always)]
     pub fn cancel(&self) {
-        if let Some(header) = self.header {
-            header.inflight.store(0, Release);
-        }
+        self.header.inflight.store(0, Release);
     }
 
     /// Makes everything written visible to the collector.
     #[inline(always)]
     pub fn commit(&self) {
-        if let Some(header) = self.header {
-            // Release: the records below `position` come first (layout rule 1).
-            header.committed.store(self.position as u32, Release);
-        }
+        // Release: the records below `position` come first (layout rule 1).
+        self.header.committed.store(self.position as u32, Release);
     }
 
     /// Makes everything written visible and ends what [`Self::begin`] began.
     #[inline(always)]
     pub fn finish(&self) {
-        if let Some(header) = self.header {
-            header.committed.store(self.position as u32, Release);
-            // Release: who sees that nothing is under construction also sees the record (layout rule 4).
-            header.inflight.store(0, Release);
-        }
+        self.commit();
+        // Release: who sees that nothing is under construction also sees the record (layout rule 4).
+        self.header.inflight.store(0, Release);
     }
 
     /// Makes room for `slots` more slots, taking a new chunk if need be. False: there is none, drop the record.
     #[inline(always)]
     pub fn reserve(&mut self, process: &Process, slots: usize, may_wait: bool) -> bool {
-        if self.position + slots + MAX_COMMIT_SLOTS <= CHUNK_SLOTS && self.header.is_some() {
+        if self.position + slots + MAX_COMMIT_SLOTS <= CHUNK_SLOTS {
             return true;
         }
         self.next_chunk(process, may_wait)
@@ -96,7 +100,7 @@ impl Stream {
             return false;
         };
         let header = region.chunk_header(index);
-        let first = self.header.is_none();
+        let first = !self.has_chunk();
         if first {
             self.id = region.header().next_stream.0.fetch_add(1, Relaxed);
             self.last_tsc = crate::sys::rdtsc();
@@ -111,12 +115,12 @@ impl Stream {
         header.sequence.store(self.sequence, Relaxed);
         // Release: whoever sees the chunk open sees the words above.
         header.state.store(CHUNK_OPEN, Release);
-        if let Some(old) = self.header {
-            old.inflight.store(0, Release);
+        if !first {
+            self.header.inflight.store(0, Release);
             // Release: whoever sees the chunk sealed sees its last `committed` (layout rule 2).
-            old.state.store(CHUNK_SEALED, Release);
+            self.header.state.store(CHUNK_SEALED, Release);
         }
-        self.header = Some(header);
+        self.header = header;
         self.words = region.chunk_words(index);
         self.position = 0;
         self.put(record::time(self.last_tsc));
@@ -129,6 +133,10 @@ impl Stream {
         }
         self.commit();
         true
+    }
+
+    fn has_chunk(&self) -> bool {
+        !self.words.is_null()
     }
 
     /// Counts records that could not be written.
@@ -193,7 +201,7 @@ impl Stream {
     /// Notes that another thread writes this stream from here on.
     pub fn change_thread(&mut self, process: &Process, tid: u32) {
         self.tid = tid;
-        if self.header.is_some() && self.reserve(process, 1, true) {
+        if self.has_chunk() && self.reserve(process, 1, true) {
             self.cancel();
             self.put(record::blob(Kind::Thread, 0, tid, 0));
             self.commit();

@@ -31,7 +31,7 @@ const VERIFY_STACK_BYTES: usize = 128 << 10;
 
 /// A frame: its state when it resumes, and the words this state was read from.
 #[derive(Clone, Copy, Debug)]
-#[repr(C, align(64))]
+#[repr(C)]
 pub struct Frame {
     /// Where `pc` was read.
     pc_slot: usize,
@@ -205,9 +205,10 @@ impl Chain {
         true
     }
 
-    /// Index of the most recent frame below `top` whose words have changed; `None`: all are as they were.
+    /// Compares the words of the frames below `top` with memory, from the most recent on; how many are left when one has
+    /// changed, 0 if none has.
     #[inline(always)]
-    fn first_changed(&self, top: usize) -> Option<usize> {
+    fn unchanged_below(&self, top: usize) -> usize {
         let count = if top == 0 { 0 } else { self.frame(top - 1).checks };
         let mut left = count;
         // SAFETY (of all reads below): the first `count` checks were written. A checked address lies in the thread's own
@@ -230,7 +231,7 @@ impl Chain {
         while left > 0 && difference(left - 1) == 0 {
             left -= 1;
         }
-        (left > 0).then(|| self.frame_of_check(left - 1, top))
+        left
     }
 
     /// The frame below `top` that check `index` belongs to.
@@ -280,14 +281,34 @@ enum Step {
 /// Number of the tree node for the stack of a hook entered with stack pointer `sp` (at the return address) and `bp`.
 #[inline(always)]
 pub fn capture(process: &Process, state: &mut ThreadState, sp: usize, bp: u64) -> u32 {
-    let own = state.bounds.contains(sp);
-    let depth = process.max_depth.load(Relaxed) as usize;
     // SAFETY: the processor pushed the return address there.
     let pc = unsafe { read(sp) };
+    // The whole stack is as it was at the last event: no frame is fresh. The chain holds stacks of the thread's own stack
+    // only, so an equal stack pointer says that this is one.
+    let mut unchanged = None;
+    if let Some(last) = state.chain.len.checked_sub(1) {
+        let frame = state.chain.frame(last);
+        if frame.sp == sp as u64 + 8 && frame.pc == pc && (frame.bp == bp || !frame.bp_matters) && frame.flags == 0 {
+            let left = state.chain.unchanged_below(last);
+            if left == 0 && process.verify_every.load(Relaxed) == 0 {
+                return frame.node;
+            }
+            unchanged = Some(left);
+        }
+    }
     let leaf = Frame { pc_slot: sp, pc, bp, sp: sp as u64 + 8, ..Frame::EMPTY };
+    capture_changed(process, state, leaf, unchanged)
+}
+
+/// The stack differs from the last one. `compared`: how many words are left behind those that are known to be equal, if
+/// the leaf is in the state of the last stack's.
+#[inline(never)]
+fn capture_changed(process: &Process, state: &mut ThreadState, leaf: Frame, compared: Option<usize>) -> u32 {
+    let own = state.bounds.contains(leaf.pc_slot);
+    let depth = process.max_depth.load(Relaxed) as usize;
     if own && depth == 0 {
         let high = state.bounds.high();
-        let node = walk(process, state, leaf, high);
+        let node = walk(process, state, leaf, high, compared);
         if process.verify_every.load(Relaxed) != 0 {
             count_down_to_verify(process, state, leaf);
         }
@@ -323,9 +344,7 @@ pub fn is_same_from_scratch(process: &Process, state: &mut ThreadState, leaf: Fr
 }
 
 /// The walk with prefix validation, on the thread's own stack.
-#[inline(always)]
-fn walk(process: &Process, state: &mut ThreadState, leaf: Frame, high: usize) -> u32 {
-    let mut high = high;
+fn walk(process: &Process, state: &mut ThreadState, leaf: Frame, mut high: usize, mut compared: Option<usize>) -> u32 {
     let mut top = state.chain.len;
     let mut n = 0;
     let mut current = leaf;
@@ -334,7 +353,9 @@ fn walk(process: &Process, state: &mut ThreadState, leaf: Frame, high: usize) ->
             top -= 1;
         }
         if top > 0 && state.chain.frame(top - 1).is_same_state(&current) {
-            let Some(changed) = state.chain.first_changed(top - 1) else { break state.chain.root };
+            let left = compared.take().unwrap_or_else(|| state.chain.unchanged_below(top - 1));
+            let Some(last_changed) = left.checked_sub(1) else { break state.chain.root };
+            let changed = state.chain.frame_of_check(last_changed, top - 1);
             // Frames above the changed one are in the states they were in, under a caller yet to be found. An rbp that
             // did not matter may matter to the new caller: it is what came with the state until it is read anew.
             let mut bp = current.bp;
@@ -529,10 +550,11 @@ fn step_slow(process: &Process, state: &mut ThreadState, frame: &mut Frame, high
     let Some(object) = process.modules.object_at(pc) else { return step_outside_modules(process, frame, *high) };
     // Makes the module known, and with it whether it lies where another one was.
     process.modules.place(process, state, frame.pc);
-    let found = match cfi::find(&object, frame.pc) {
-        // A function that is returned into at its very start (`__start_context` of makecontext): there is no call before.
-        Found::Rule(Rule::End) => Found::Rule(Rule::End),
-        _ => cfi::find(&object, pc),
+    let found = match cfi::find(&object, pc) {
+        // A function that is returned into at its very start, with no code before it: nobody called, somebody put the
+        // address there (`__start_context` of makecontext, the first frame of a coroutine).
+        Found::Nothing if !exact && cfi::find(&object, frame.pc) != Found::Nothing => Found::Rule(Rule::End),
+        found => found,
     };
     match found {
         Found::Rule(rule) => {

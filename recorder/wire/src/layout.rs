@@ -236,6 +236,21 @@ pub struct ChunkHeader {
     _reserved: [u32; 5],
 }
 
+impl ChunkHeader {
+    /// All zeros: a free chunk.
+    pub const NEW: Self = Self {
+        state: AtomicU32::new(CHUNK_FREE),
+        committed: AtomicU32::new(0),
+        inflight: AtomicU64::new(0),
+        incarnation: AtomicU32::new(0),
+        stream: AtomicU32::new(0),
+        sequence: AtomicU32::new(0),
+        next_free: AtomicU32::new(0),
+        process_slot: AtomicU32::new(0),
+        _reserved: [0; 5],
+    };
+}
+
 const _: () = assert!(size_of::<ProcessSlot>() == 256);
 const _: () = assert!(size_of::<ChunkHeader>() == 64);
 const _: () = assert!(size_of::<RegionHeader>() <= PROCESS_OFFSET);
