@@ -117,6 +117,8 @@ pub(super) struct Drain<'a> {
     waiting: HashMap<u32, Instant>,
     rounds: VecDeque<(Instant, u64)>,
     watermark: u64,
+    /// Chunks below this have been in use.
+    touched: u32,
     started: Instant,
     last: Option<Instant>,
     news: Vec<u32>,
@@ -137,6 +139,7 @@ impl<'a> Drain<'a> {
             waiting: HashMap::new(),
             rounds: VecDeque::new(),
             watermark: 0,
+            touched: 0,
             started: Instant::now(),
             last: None,
             news: Vec::new(),
@@ -147,15 +150,16 @@ impl<'a> Drain<'a> {
         }
     }
 
-    /// One round. After an error the sink is not called again, and the round is left unfinished.
-    pub(super) fn round(&mut self, sink: &mut dyn Sink) -> Result<Round, SinkError> {
+    /// One round; a `thorough` one misses no process. After an error the sink is not called again, and the round is left
+    /// unfinished.
+    pub(super) fn round(&mut self, thorough: bool, sink: &mut dyn Sink) -> Result<Round, SinkError> {
         let now = Instant::now();
         self.round = Round::default();
         self.rounds.push_back((now, sys::tsc()));
         self.beat(now);
         self.processes.check(self.region, now);
         let bound = self.first_pass(now);
-        self.processes.find(self.region, sink)?;
+        self.processes.find(self.region, now, thorough, sink)?;
         self.second_pass(now, sink)?;
         self.deliver_news(now, sink)?;
         self.processes.refresh_names(now, sink)?;
@@ -169,7 +173,7 @@ impl<'a> Drain<'a> {
 
     /// A last round after which every image is finished, running or not.
     pub(super) fn last_round(&mut self, sink: &mut dyn Sink) -> Result<Round, SinkError> {
-        let mut total = self.round(sink)?;
+        let mut total = self.round(true, sink)?;
         for incarnation in self.processes.all() {
             self.finish_image(incarnation, sink)?;
         }
@@ -183,6 +187,12 @@ impl<'a> Drain<'a> {
         self.watermark
     }
 
+    /// Chunks worth a look: never fewer than before, whatever the header says now.
+    fn touched(&mut self) -> u32 {
+        self.touched = self.touched.max(self.region.chunks_touched());
+        self.touched
+    }
+
     fn beat(&self, now: Instant) {
         let milliseconds = now.duration_since(self.started).as_millis() as u64 + 1;
         self.region.header().heartbeat.0.store(milliseconds, Relaxed);
@@ -193,7 +203,7 @@ impl<'a> Drain<'a> {
         let mut bound = u64::MAX;
         let paused = self.last.is_none_or(|last| now.duration_since(last) > PAUSE);
         self.last = Some(now);
-        for index in 0..self.region.chunks_touched() {
+        for index in 0..self.touched() {
             let Some(header) = self.region.chunk(index) else { break };
             // Acquire pairs with the writer's stores of OPEN and SEALED: the words of the header are valid.
             if !matches!(header.state.load(Acquire), CHUNK_OPEN | CHUNK_SEALED) {
@@ -224,7 +234,7 @@ impl<'a> Drain<'a> {
     /// Notes what is new in which chunk.
     fn second_pass(&mut self, now: Instant, sink: &mut dyn Sink) -> Result<(), SinkError> {
         self.news.clear();
-        for index in 0..self.region.chunks_touched() {
+        for index in 0..self.touched() {
             let Some(header) = self.region.chunk(index) else { break };
             let in_use = self.chunks[index as usize].incarnation != 0;
             if !in_use {
@@ -317,7 +327,7 @@ impl<'a> Drain<'a> {
     /// Delivers the rest of an image that writes no more, or of one that the closed recording does not wait for.
     fn finish_image(&mut self, incarnation: u32, sink: &mut dyn Sink) -> Result<(), SinkError> {
         let mut rest = Vec::new();
-        for index in 0..self.region.chunks_touched() {
+        for index in 0..self.touched() {
             let Some(header) = self.region.chunk(index) else { break };
             let memo = &mut self.chunks[index as usize];
             // The image may have been found to have ended after the second pass came by, so everything is read again.

@@ -29,6 +29,9 @@ mod region;
 mod sink;
 mod sys;
 
+#[cfg(test)]
+mod testing;
+
 pub use error::Error;
 pub use inspect::{Inspection, Verdict, inspect};
 pub use mark::mark;

@@ -24,6 +24,11 @@ const SLOW_CHECK: Duration = Duration::from_millis(20);
 /// A slot claimed this long ago by a process that is gone was left behind by a kill.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Distance of two scans of all process slots while some image is missing: a scan takes some 40 microseconds.
+const FIRST_SCAN: Duration = Duration::from_millis(10);
+/// The distance grows to this while the image does not appear.
+const LAST_SCAN: Duration = Duration::from_secs(1);
+
 /// One recorded image.
 #[derive(Debug)]
 struct Process {
@@ -45,8 +50,10 @@ pub(super) struct Processes {
     live: BTreeMap<u32, Process>,
     finished: HashSet<u32>,
     watch: Option<Watch>,
-    /// Slots below this have been in use.
-    used_slots: usize,
+    /// Numbers given to images so far, plus one.
+    announced: u32,
+    next_scan: Instant,
+    scan_distance: Duration,
     claimed: HashMap<usize, Instant>,
     child: u32,
     exit: Option<Exit>,
@@ -63,7 +70,9 @@ impl Processes {
             live: BTreeMap::new(),
             finished: HashSet::new(),
             watch: Watch::new().ok(),
-            used_slots: 0,
+            announced: 1,
+            next_scan: Instant::now(),
+            scan_distance: FIRST_SCAN,
             claimed: HashMap::new(),
             child,
             exit: None,
@@ -117,18 +126,30 @@ impl Processes {
         self.live.keys().copied().collect()
     }
 
-    /// Looks for images that appeared since the last call, and tells the sink.
-    pub(super) fn find(&mut self, region: &Region, sink: &mut dyn Sink) -> Result<(), SinkError> {
+    /// Looks for images that appeared, and tells the sink. Most are found by their first chunk ([`find_at`](Self::find_at));
+    /// a scan of all slots finds those that write nothing, and is made now and then, or at once if the search is to be
+    /// `thorough`.
+    pub(super) fn find(
+        &mut self,
+        region: &Region,
+        now: Instant,
+        thorough: bool,
+        sink: &mut dyn Sink,
+    ) -> Result<(), SinkError> {
         // Acquire pairs with the increment by a process that registers.
-        let announced = region.header().next_incarnation.0.load(Acquire).saturating_sub(1) as usize;
-        let missing = announced.saturating_sub(self.seen());
-        if missing == 0 {
+        let announced = region.header().next_incarnation.0.load(Acquire);
+        if announced != self.announced {
+            (self.announced, self.scan_distance) = (announced, FIRST_SCAN);
+        }
+        let complete = self.seen() >= announced.saturating_sub(1) as usize;
+        if complete || !(thorough || now >= self.next_scan) {
             return Ok(());
         }
-        // Slots are claimed from the lowest free one on, so as many images as are missing cannot lie further up.
-        let limit = self.used_slots.saturating_add(missing).min(PROCESS_SLOTS);
+        // Some never come: a process can be killed between taking its number and filling its slot.
+        self.next_scan = now + self.scan_distance;
+        self.scan_distance = (self.scan_distance * 2).min(LAST_SCAN);
         let mut found = Vec::new();
-        for index in 0..limit {
+        for index in 0..PROCESS_SLOTS {
             let Some(slot) = region.process(index) else { continue };
             // Acquire pairs with the process's store of LIVE: the words of the slot are valid.
             match slot.state.load(Acquire) {
@@ -175,7 +196,6 @@ impl Processes {
         let mut namespaced = None;
         for &(incarnation, index) in found {
             let Some(slot) = region.process(index) else { continue };
-            self.used_slots = self.used_slots.max(index + 1);
             let start_tsc = slot.start_tsc.load(Relaxed);
             let mut process = self.identify(index, slot.pid.load(Relaxed), &mut namespaced);
             let pid = process.pid;

@@ -241,10 +241,11 @@ impl<'a> Session<'a> {
         loop {
             let wake = self.region.wake_word().load(Relaxed);
             self.heed_signals();
-            if let Some(exit) = self.child.poll() {
+            let exit = self.child.poll();
+            if let Some(exit) = exit {
                 self.drain.processes.child_ended(exit);
             }
-            let round = self.drain.round(sink)?;
+            let round = self.drain.round(exit.is_some(), sink)?;
             self.rounds += 1;
             self.slots += round.slots;
             let now = Instant::now();
