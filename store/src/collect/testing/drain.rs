@@ -12,6 +12,7 @@ use super::writer::Process;
 use crate::collect::drain::Drain;
 use crate::collect::processes::Processes;
 use crate::collect::region::{Config, Region};
+use crate::collect::sink::{Input, Sink, SinkError};
 use crate::collect::sys;
 
 pub(super) fn region(chunks: u32) -> Region {
@@ -278,4 +279,39 @@ fn threads_through_a_small_pool_lose_nothing() {
     assert_eq!(sink.events(), EVENTS * u64::from(THREADS));
     assert_eq!(free_chunks(&region), 6);
     sink.assert_sound();
+}
+
+/// Measures rounds: `cargo test ... cost_of_rounds -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement, not a test"]
+fn cost_of_rounds() {
+    struct Nothing;
+    impl Sink for Nothing {
+        fn input(&mut self, _: Input<'_>) -> Result<(), SinkError> {
+            Ok(())
+        }
+    }
+    for streams in [1, 16, 500, 2000] {
+        let region = region(2048);
+        let mut drain = Drain::new(&region, Processes::new(0));
+        let process = Process::register(&region, own(), 0);
+        let mut streams: Vec<_> = (0..streams).map(|_| process.stream(own())).collect();
+        for per_stream in [0, 1, 100, 2000] {
+            let (mut spent, mut slots) = (Duration::ZERO, 0);
+            const ROUNDS: u32 = 200;
+            for _ in 0..ROUNDS {
+                if per_stream * streams.len() > 100_000 {
+                    continue;
+                }
+                for stream in &mut streams {
+                    (0..per_stream).for_each(|i| stream.event(Kind::Malloc, i as u64 * 8, 1, NO_STACK));
+                }
+                let begin = std::time::Instant::now();
+                slots += drain.round(false, &mut Nothing).unwrap().slots;
+                spent += begin.elapsed();
+            }
+            let (us, each) = (spent.as_secs_f64() * 1e6 / f64::from(ROUNDS), slots / u64::from(ROUNDS));
+            println!("{:5} streams, {each:6} slots: {us:8.2} us/round", streams.len());
+        }
+    }
 }

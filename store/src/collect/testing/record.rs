@@ -16,7 +16,7 @@ use crate::collect::{Error, Exit, Verdict, mark, sys};
 /// Dispositions of signals belong to the process: one recording at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-fn alone() -> MutexGuard<'static, ()> {
+pub(super) fn alone() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -30,10 +30,10 @@ fn harmless_library() -> PathBuf {
         .into()
 }
 
-struct Directory(PathBuf);
+pub(super) struct Directory(PathBuf);
 
 impl Directory {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("tmq-record-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
@@ -46,7 +46,7 @@ impl Drop for Directory {
     }
 }
 
-fn options(directory: &Directory, command: &[&str]) -> Options {
+pub(super) fn options(directory: &Directory, command: &[&str]) -> Options {
     Options {
         command: command.iter().map(OsString::from).collect(),
         output: Some(directory.0.clone()),
