@@ -6,6 +6,7 @@
 //!
 //! Conventions: signed integers only (unsigned subtraction wraps silently in SQL engines); `*_ns` are nanoseconds since
 //! the start of the recording as plain INT64; ids are dense and start at 0; hashes are stable across runs.
+#![forbid(unsafe_code)]
 
 mod allocations;
 mod code;

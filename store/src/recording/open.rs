@@ -1,0 +1,177 @@
+//! Opening a complete recording.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use arrow::array::{Array, StringArray};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::directory::writer_of;
+use super::manifest::{Manifest, State, TableFile};
+use crate::Error;
+use crate::schema::{METADATA, TABLES, Table};
+
+/// A complete recording: a directory of Parquet files whose presence and sizes have been checked.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    path: PathBuf,
+    manifest: Manifest,
+}
+
+impl Recording {
+    /// Opens the recording in directory `dir`.
+    ///
+    /// # Errors
+    /// Says which of these it is: nothing there, not a recording, being recorded by a live process, interrupted (and
+    /// how to repair it), made by a tmq too new or too old, a file missing or cut.
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self, Error> {
+        let dir = dir.as_ref();
+        let mut manifest = Manifest::read(dir)?;
+        if manifest.state == State::Recording {
+            if let Some(pid) = writer_of(dir) {
+                return Err(Error::StillRecording { path: dir.to_owned(), pid });
+            }
+            // It may have been sealed since the manifest was read.
+            manifest = Manifest::read(dir)?;
+            if manifest.state == State::Recording {
+                return Err(Error::Interrupted { path: dir.to_owned() });
+            }
+        }
+        let recording = Self { path: dir.to_owned(), manifest };
+        recording.check_files()?;
+        Ok(recording)
+    }
+
+    /// Opens the newest recording named `*.tmq` in `dir`, by the time it was created.
+    ///
+    /// # Errors
+    /// [`Error::NoneInDirectory`], or why the newest one cannot be opened.
+    pub fn newest_in(dir: impl AsRef<Path>) -> Result<Self, Error> {
+        let dir = dir.as_ref();
+        let entries = fs::read_dir(dir).map_err(Error::io("list", dir))?;
+        let newest = entries
+            .filter_map(|entry| {
+                let path = entry.ok()?.path();
+                if path.extension() != Some(OsStr::new("tmq")) || !path.is_dir() {
+                    return None;
+                }
+                // One that cannot be read is a candidate by its age, so that the user learns why it cannot.
+                let created = Manifest::read(&path).map_or_else(|_| modified_ns(&path), |m| m.created_unix_ns);
+                Some((created, path))
+            })
+            .max();
+        match newest {
+            Some((_, path)) => Self::open(path.strip_prefix(".").unwrap_or(&path)),
+            None => Err(Error::NoneInDirectory { path: dir.to_owned() }),
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its manifest.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Paths of the Parquet files of a table, in order; every table has at least one.
+    #[must_use]
+    pub fn table_files(&self, table: &Table) -> Vec<PathBuf> {
+        self.files_of(table).map(|f| self.path.join(&f.path)).collect()
+    }
+
+    /// Rows of a table.
+    #[must_use]
+    pub fn rows(&self, table: &Table) -> u64 {
+        self.files_of(table).map(|f| f.rows).sum()
+    }
+
+    /// Bytes of all its tables.
+    #[must_use]
+    pub fn size_on_disk(&self) -> u64 {
+        self.manifest.files.iter().map(|f| f.bytes).sum()
+    }
+
+    /// The `metadata` table as a map.
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub fn metadata(&self) -> Result<BTreeMap<String, String>, Error> {
+        let mut map = BTreeMap::new();
+        for path in self.table_files(&METADATA) {
+            read_pairs(&path, &mut map)?;
+        }
+        Ok(map)
+    }
+
+    fn files_of<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = &'a TableFile> {
+        self.manifest.files.iter().filter(move |f| f.table == table.name)
+    }
+
+    fn check_files(&self) -> Result<(), Error> {
+        for file in &self.manifest.files {
+            if !Path::new(&file.path).components().all(|c| matches!(c, Component::Normal(_))) {
+                return Err(Error::NotARecording {
+                    path: self.path.clone(),
+                    reason: format!("its manifest names a file outside of it, {:?}", file.path),
+                });
+            }
+            let path = self.path.join(&file.path);
+            let found = match fs::metadata(&path) {
+                Ok(meta) => meta.len(),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Error::MissingFile { path }),
+                Err(e) => return Err(Error::io("open", &path)(e)),
+            };
+            if found != file.bytes {
+                return Err(Error::Truncated { path, found, expected: file.bytes });
+            }
+        }
+        for table in TABLES {
+            if self.files_of(table).next().is_none() {
+                return Err(Error::NotARecording {
+                    path: self.path.clone(),
+                    reason: format!("its manifest lists no file of table {}", table.name),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn modified_ns(path: &Path) -> i64 {
+    let modified = fs::metadata(path).and_then(|m| m.modified()).ok();
+    modified
+        .and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok())
+        .map_or(0, |d| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX))
+}
+
+fn read_pairs(path: &Path, into: &mut BTreeMap<String, String>) -> Result<(), Error> {
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+        .and_then(ParquetRecordBatchReaderBuilder::build)
+        .map_err(Error::parquet("read", path))?;
+    let damaged = |reason: String| Error::Damaged { path: path.to_owned(), offset: 0, reason };
+    for batch in reader {
+        let batch = batch.map_err(|e| damaged(e.to_string()))?;
+        let column = |name: &str| {
+            batch
+                .column_by_name(name)
+                .and_then(|c| c.as_any().downcast_ref::<StringArray>())
+                .ok_or_else(|| damaged(format!("it has no text column {name}")))
+        };
+        let (keys, values) = (column("key")?, column("value")?);
+        for row in 0..batch.num_rows() {
+            if keys.is_valid(row) && values.is_valid(row) {
+                into.insert(keys.value(row).to_owned(), values.value(row).to_owned());
+            }
+        }
+    }
+    Ok(())
+}

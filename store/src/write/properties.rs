@@ -1,0 +1,80 @@
+//! How each column is encoded: Parquet writer properties by table.
+//!
+//! Times and addresses rise and fall in small steps: DELTA_BINARY_PACKED. Ids, sizes and kinds take few values:
+//! dictionary. zstd(1) over both costs little and takes what is left.
+
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::metadata::SortingColumn;
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::schema::types::ColumnPath;
+
+use crate::schema::Table;
+
+/// Rows per row group: large enough for dictionaries to pay, small enough to spread a scan over cores and to keep the
+/// writer's memory low.
+pub(crate) const ROW_GROUP_ROWS: usize = 512 << 10;
+/// Rows per page: what page statistics can skip.
+const PAGE_ROWS: usize = 20_000;
+
+/// Encoding of one column.
+enum Code {
+    /// Differences of neighbours, bit-packed.
+    Delta,
+    /// Values in a dictionary.
+    Dictionary,
+}
+
+fn code(column: &str) -> Code {
+    let delta = column.ends_with("_ns") || column.ends_with("_bytes") || column.ends_with("_hash");
+    match column {
+        "address" | "offset" | "start_address" | "end_address" | "position" => Code::Delta,
+        "stack_id" | "frame_id" | "callsite_id" | "parent_id" | "module_id" => Code::Dictionary,
+        _ if delta => Code::Delta,
+        _ => Code::Dictionary,
+    }
+}
+
+/// The column by whose value rows of `table` are ordered.
+fn sorted_by(table: &Table) -> Option<usize> {
+    let name = match table.name {
+        "stacks" | "stack_frames" => "stack_id",
+        "frames" => "frame_id",
+        "callsites" => "callsite_id",
+        "modules" => "module_id",
+        "processes" => "process_id",
+        "threads" => "thread_id",
+        "timeline" => "bin_ns",
+        _ => return None,
+    };
+    table.columns.iter().position(|c| c.name == name)
+}
+
+/// Writer properties of a table.
+pub(crate) fn writer_properties(table: &Table) -> WriterProperties {
+    let zstd = Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default());
+    let mut builder = WriterProperties::builder()
+        .set_writer_version(WriterVersion::PARQUET_2_0)
+        .set_created_by(concat!("tmq ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_compression(zstd)
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_statistics_enabled(EnabledStatistics::Page);
+    for column in table.columns {
+        let integers = (column.data_type)().is_integer();
+        if integers && matches!(code(column.name), Code::Delta) {
+            let path = ColumnPath::from(column.name);
+            builder = builder
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+        }
+    }
+    if let Some(index) = sorted_by(table) {
+        let column_idx = i32::try_from(index).unwrap_or(0);
+        builder = builder.set_sorting_columns(Some(vec![SortingColumn {
+            column_idx,
+            descending: false,
+            nulls_first: false,
+        }]));
+    }
+    builder.build()
+}
