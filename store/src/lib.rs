@@ -8,8 +8,11 @@
 
 pub mod collect;
 mod error;
+pub mod ingest;
 pub mod recording;
 pub mod schema;
+mod seal;
+pub mod symbolize;
 pub mod version;
 pub mod write;
 
