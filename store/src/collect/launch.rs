@@ -129,6 +129,11 @@ impl Child {
         self.exit
     }
 
+    /// What the last [`poll`](Self::poll) found.
+    pub(super) fn exit(&self) -> Option<Exit> {
+        self.exit
+    }
+
     /// Passes a signal on, unless the target has ended.
     pub(super) fn signal(&mut self, signal: i32) {
         if self.poll().is_none() {

@@ -37,5 +37,5 @@ pub use inspect::{Inspection, Verdict, inspect};
 pub use mark::mark;
 pub use record::{Ended, Observer, Options, Progress, record_into};
 pub use region::Config;
-pub use sink::{Counters, Input, Sink, SinkError};
+pub use sink::{Input, ProcessCounters, Sink, SinkError};
 pub use sys::Exit;

@@ -240,8 +240,8 @@ impl<'a> Session<'a> {
     fn drain_until_end(&mut self, sink: &mut dyn Sink, observer: &mut dyn Observer) -> Result<(), SinkError> {
         loop {
             let wake = self.region.wake_word().load(Relaxed);
-            self.heed_signals();
             let exit = self.child.poll();
+            self.heed_signals();
             if let Some(exit) = exit {
                 self.drain.processes.child_ended(exit);
             }
@@ -264,7 +264,7 @@ impl<'a> Session<'a> {
     fn observe(&mut self, now: Instant, sink: &mut dyn Sink, observer: &mut dyn Observer) -> Result<(), SinkError> {
         self.calibration.poll(now, false, sink)?;
         for (tsc, name) in self.control.iter().flat_map(|control| control.take(self.drain.watermark())) {
-            sink.input(Input::Mark { tsc, name: &name })?;
+            sink.input(Input::Mark { tsc, name: &name, incarnation: None })?;
         }
         if now >= self.next_rss {
             let (least, most) = RSS_EVERY;
@@ -290,7 +290,7 @@ impl<'a> Session<'a> {
 
     fn heed_signals(&mut self) {
         let received = self.signals.take();
-        let ended = self.child.poll().is_some();
+        let ended = self.child.exit().is_some();
         if received.interrupted && ended {
             self.closing = true;
         }
@@ -307,7 +307,7 @@ impl<'a> Session<'a> {
         if self.closing {
             return true;
         }
-        if self.child.poll().is_none() {
+        if self.child.exit().is_none() {
             return false;
         }
         let running = self.drain.processes.running();

@@ -45,7 +45,7 @@ pub enum Input<'a> {
         /// When.
         tsc: u64,
         /// How much.
-        bytes: i64,
+        bytes: u64,
     },
     /// A thread has this name from now on.
     ThreadName {
@@ -54,31 +54,31 @@ pub enum Input<'a> {
         /// Thread id.
         tid: u32,
         /// Name.
-        name: &'a str,
+        name: &'a [u8],
     },
     /// A process image ended; nothing more about it follows.
     ProcessEnded {
         /// Process image.
         incarnation: u32,
-        /// When; `None`: it was still running when the recording was closed.
-        tsc: Option<u64>,
+        /// When.
+        tsc: u64,
         /// Exit status, if known.
         exit_code: Option<i32>,
         /// Signal that ended it, if known.
         exit_signal: Option<i32>,
         /// What the recorder in it counted.
-        counters: Counters,
+        counters: ProcessCounters,
     },
     /// Something is missing from the recording.
     Loss {
         /// Process image concerned; `None`: the recording as a whole.
         incarnation: Option<u32>,
         /// Short name of the reason.
-        reason: &'static str,
+        reason: &'a str,
         /// How many.
         count: u64,
         /// One sentence for people.
-        detail: &'static str,
+        detail: &'a str,
     },
     /// A named moment, set from outside.
     Mark {
@@ -86,12 +86,14 @@ pub enum Input<'a> {
         tsc: u64,
         /// Its name.
         name: &'a str,
+        /// Process image concerned, if one is.
+        incarnation: Option<u32>,
     },
 }
 
 /// What the recorder counted in one process image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
+pub struct ProcessCounters {
     /// Lost records, by [`tmq_wire::layout::LossReason`].
     pub losses: [u64; LOSS_REASONS],
     /// Stacks that were compared with an unwind from scratch.

@@ -12,6 +12,7 @@ use super::writer::Process;
 use crate::collect::drain::Drain;
 use crate::collect::processes::Processes;
 use crate::collect::region::{Config, Region};
+use crate::collect::sink::{Input, Sink, SinkError};
 use crate::collect::sys;
 
 pub(super) fn region(chunks: u32) -> Region {
@@ -76,8 +77,7 @@ fn everything_committed_arrives_and_chunks_return() {
     assert_eq!(sink.names.get(&(1, own())).map(String::is_empty), Some(false));
     drain.last_round(&mut sink).unwrap();
     assert_eq!(free_chunks(&region), 4);
-    let (end, ..) = sink.images[&1].ended.unwrap();
-    assert_eq!(end, None, "this process runs on");
+    assert!(sink.images[&1].ended.is_none(), "this process runs on");
     sink.assert_sound();
 }
 
@@ -207,7 +207,7 @@ fn exec_ends_the_older_image_when_the_newer_began() {
     newer.stream(own()).event(Kind::Malloc, 0, 1, NO_STACK);
     drain.round(false, &mut sink).unwrap();
     assert_eq!(sink.events(), 2501);
-    assert_eq!(sink.images[&1].ended.unwrap().0, Some(sink.images[&2].start));
+    assert_eq!(sink.images[&1].ended.unwrap().0, sink.images[&2].start);
     assert!(sink.images[&2].ended.is_none());
     assert_eq!(region.process(older.slot as usize).unwrap().state.load(Relaxed), PROCESS_FREE);
     assert_eq!(region.chunk(0).unwrap().state.load(Relaxed), CHUNK_FREE);
@@ -227,7 +227,7 @@ fn a_process_that_is_gone_before_it_is_seen_still_counts() {
     drain.round(false, &mut sink).unwrap();
     assert_eq!(sink.events(), 1);
     let (end, code, signal, counters) = sink.images[&1].ended.unwrap();
-    assert_eq!((end.is_some(), code, signal, counters.hooks), (true, None, None, 9));
+    assert_eq!((end > 0, code, signal, counters.hooks), (true, None, None, 9));
     assert_eq!((free_chunks(&region), slot.hooks.load(Relaxed)), (4, 0));
     sink.assert_sound();
 }
@@ -278,4 +278,39 @@ fn threads_through_a_small_pool_lose_nothing() {
     assert_eq!(sink.events(), EVENTS * u64::from(THREADS));
     assert_eq!(free_chunks(&region), 6);
     sink.assert_sound();
+}
+
+/// Measures rounds: `cargo test ... cost_of_rounds -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement, not a test"]
+fn cost_of_rounds() {
+    struct Nothing;
+    impl Sink for Nothing {
+        fn input(&mut self, _: Input<'_>) -> Result<(), SinkError> {
+            Ok(())
+        }
+    }
+    for streams in [1, 16, 500, 2000] {
+        let region = region(2048);
+        let mut drain = Drain::new(&region, Processes::new(0));
+        let process = Process::register(&region, own(), 0);
+        let mut streams: Vec<_> = (0..streams).map(|_| process.stream(own())).collect();
+        for per_stream in [0, 1, 100, 2000] {
+            let (mut spent, mut slots) = (Duration::ZERO, 0);
+            const ROUNDS: u32 = 200;
+            for _ in 0..ROUNDS {
+                if per_stream * streams.len() > 100_000 {
+                    continue;
+                }
+                for stream in &mut streams {
+                    (0..per_stream).for_each(|i| stream.event(Kind::Malloc, i as u64 * 8, 1, NO_STACK));
+                }
+                let begin = std::time::Instant::now();
+                slots += drain.round(false, &mut Nothing).unwrap().slots;
+                spent += begin.elapsed();
+            }
+            let (us, each) = (spent.as_secs_f64() * 1e6 / f64::from(ROUNDS), slots / u64::from(ROUNDS));
+            println!("{:5} streams, {each:6} slots: {us:8.2} us/round", streams.len());
+        }
+    }
 }

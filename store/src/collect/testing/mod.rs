@@ -9,6 +9,7 @@
 mod drain;
 mod hostile;
 mod programs;
+mod real;
 mod record;
 mod sink;
 mod writer;
