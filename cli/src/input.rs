@@ -147,7 +147,11 @@ impl From<tmq_store::Error> for Error {
 
 impl From<tmq_query::Error> for Error {
     fn from(error: tmq_query::Error) -> Self {
-        Self::new(error)
+        match error {
+            tmq_query::Error::ReadOnly(what) => Self::new(format!("queries are read-only ({what})"))
+                .hint("--allow-write allows statements that change or copy something"),
+            other => Self::new(other),
+        }
     }
 }
 

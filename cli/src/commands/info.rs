@@ -7,10 +7,12 @@ use clap::Args;
 use tmq_query::{Info as Facts, ProcessInfo, Session};
 use tmq_store::Recording;
 
+use tmq_query::tracemalloc::format_size;
+
 use crate::args::OutputArgs;
 use crate::error::{Error, Result};
 use crate::input::{self, RecordingArg};
-use crate::output::{Format, format_size};
+use crate::output::Format;
 use crate::report::{format_count, format_time, thousands};
 use crate::runtime::block_on;
 use crate::ui::{Styles, Ui};

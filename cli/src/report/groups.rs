@@ -9,10 +9,12 @@ use tmq_query::report::{GroupBy, Groups, Mode, Report};
 use super::rows::{Frame, Reader};
 use super::source::Sources;
 use super::{Title, json, print, stream, thousands};
+use tmq_query::tracemalloc::format_size;
+
 use crate::args::OutputArgs;
 use crate::error::Result;
 use crate::input;
-use crate::output::{Format, format_size};
+use crate::output::Format;
 use crate::runtime::block_on;
 use crate::ui::{Styles, Ui};
 

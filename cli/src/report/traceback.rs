@@ -9,10 +9,12 @@ use super::groups::{self, Group};
 use super::rows::Frame;
 use super::source::Sources;
 use super::{Title, format_count, json, print, stream};
+use tmq_query::tracemalloc::format_size;
+
 use crate::args::OutputArgs;
 use crate::error::Result;
 use crate::input;
-use crate::output::{Format, format_size};
+use crate::output::Format;
 use crate::runtime::block_on;
 use crate::ui::{Styles, Ui};
 

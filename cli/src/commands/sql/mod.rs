@@ -163,7 +163,7 @@ fn execute(
         let rows = session.sql(sql).await?;
         stream(rows, format, out, None, ui).await
     });
-    let written = result.map_err(|error| locate::explain(error, sql))?;
+    let written = result.map_err(|error| locate::explain(error, sql, &session.names()))?;
     out.flush()?;
     if written.cut {
         ui.aside("(… marks values cut to fit the terminal; --format csv shows them whole)");

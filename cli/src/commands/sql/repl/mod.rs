@@ -104,7 +104,11 @@ impl Repl<'_> {
         match command {
             Meta::Quit => return Ok(Next::Quit),
             Meta::Help => ui::line(meta::HELP),
-            Meta::Describe(None) => self.statements(meta::LIST_TABLES)?,
+            Meta::Describe(None) => {
+                let mut out = Destination::new(None)?;
+                crate::commands::schema::list(&mut out, self.ui)?;
+                out.finish()?;
+            }
             Meta::Describe(Some(table)) => self.describe(&table)?,
             Meta::Format(Some(format)) if format.is_binary() => {
                 return Err(Error::new("a terminal cannot show a binary format"));
