@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::procfs;
-use super::sink::{Input, Sink, SinkError};
+use super::sink::Sink;
+use crate::ingest::Input;
+use crate::Error;
 
 const FIRST_DISTANCE: Duration = Duration::from_millis(30);
 const LAST_DISTANCE: Duration = Duration::from_secs(4);
@@ -51,7 +53,7 @@ impl Names {
         now: Instant,
         pid_of: impl Fn(u32) -> Option<u32>,
         sink: &mut dyn Sink,
-    ) -> Result<(), SinkError> {
+    ) -> Result<(), Error> {
         if self.next.is_none_or(|next| next > now) {
             return Ok(());
         }

@@ -22,7 +22,9 @@ use super::pace::Pace;
 use super::processes::Processes;
 use super::procfs;
 use super::region::{CloseOnDrop, Config, Region};
-use super::sink::{Input, Sink, SinkError};
+use super::sink::Sink;
+use crate::ingest::Input;
+use crate::Error;
 use super::sys::signals::Signals;
 use super::sys::{self, Exit};
 
