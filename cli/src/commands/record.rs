@@ -9,7 +9,7 @@ use tmq_store::ingest::{SealOptions, SealProgress, Summary};
 
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::output::format_size;
+use tmq_query::tracemalloc::format_size;
 use crate::preload;
 use crate::progress::Progress;
 use crate::ui::Ui;
