@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::error::Result;
+use super::record::{seal_options, show_step, summarize};
+use crate::error::{Error, Result};
+use crate::progress::Progress;
 use crate::ui::Ui;
 
 /// Complete a recording that was interrupted, for example by a crash or a full disk
@@ -21,7 +23,20 @@ pub(crate) struct Repair {
 }
 
 impl Repair {
-    pub(crate) fn run(self, _ui: Ui) -> Result<()> {
-        todo!("store::repair")
+    pub(crate) fn run(self, ui: Ui) -> Result<()> {
+        let line = Progress::new(ui, "repairing");
+        let result = tmq_store::ingest::repair(&self.recording, &seal_options(), &|step| show_step(&line, step));
+        drop(line);
+        match result {
+            Ok(summary) => {
+                summarize(ui, &summary);
+                Ok(())
+            }
+            Err(tmq_store::Error::AlreadySealed { path }) => {
+                ui.note(format_args!("{} is complete: there is nothing to repair", path.display()));
+                Ok(())
+            }
+            Err(error) => Err(Error::new(error)),
+        }
     }
 }

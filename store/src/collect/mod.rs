@@ -28,6 +28,7 @@ mod record;
 mod region;
 mod sink;
 mod sys;
+mod whole;
 
 #[cfg(test)]
 mod testing;
@@ -37,5 +38,7 @@ pub use inspect::{Inspection, Verdict, inspect};
 pub use mark::mark;
 pub use record::{Ended, Observer, Options, Progress, record_into};
 pub use region::Config;
+pub use tmq_wire::layout::OnFull;
+pub use whole::{Outcome, record};
 pub use sink::{Input, ProcessCounters, Sink, SinkError};
 pub use sys::Exit;
