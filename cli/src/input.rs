@@ -112,7 +112,8 @@ pub(crate) async fn report(session: &Session, report: &Report) -> Result<Rows> {
     Ok(session.report(report).await?)
 }
 
-fn missing(path: &Path) -> Error {
+/// There is no recording at this path; suggests what may have been meant.
+pub(crate) fn missing(path: &Path) -> Error {
     let error = Error::new(format!("no recording at {}", path.display()));
     match nearest(path) {
         Some(near) => error.hint(format!("did you mean {}?", near.display())),

@@ -32,9 +32,9 @@ pub(crate) struct Info {
 }
 
 /// Why something is not in the recording.
-struct Loss {
-    reason: String,
-    count: i64,
+pub(crate) struct Loss {
+    pub(crate) reason: String,
+    pub(crate) count: i64,
     detail: String,
 }
 
@@ -61,6 +61,11 @@ impl Info {
         out.write_all(text.as_bytes())?;
         out.finish()
     }
+}
+
+/// What the recording at `path` lost, by reason.
+pub(crate) fn losses_of(path: &std::path::Path) -> Result<Vec<Loss>> {
+    losses(&input::open(&tmq_query::RecordingRef::new(path))?)
 }
 
 fn losses(session: &Session) -> Result<Vec<Loss>> {

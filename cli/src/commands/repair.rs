@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::record::{seal_options, show_step, summarize};
-use crate::error::{Error, Result};
-use crate::progress::Progress;
+use super::record::print_summary;
+use super::seal::{SealArgs, SealWatcher};
+use crate::error::Result;
 use crate::ui::Ui;
 
 /// Complete a recording that was interrupted, for example by a crash or a full disk
@@ -20,23 +20,24 @@ pub(crate) struct Repair {
     /// Directory of the recording
     #[arg(value_name = "DIR")]
     recording: PathBuf,
+
+    #[command(flatten)]
+    seal: SealArgs,
 }
 
 impl Repair {
     pub(crate) fn run(self, ui: Ui) -> Result<()> {
-        let line = Progress::new(ui, "repairing");
-        let result = tmq_store::ingest::repair(&self.recording, &seal_options(), &|step| show_step(&line, step));
-        drop(line);
+        let sealing = SealWatcher::new(ui);
+        let result = tmq_store::ingest::repair(&self.recording, &self.seal.options(), &|step| sealing.step(step));
+        drop(sealing);
         match result {
-            Ok(summary) => {
-                summarize(ui, &summary);
-                Ok(())
-            }
+            Ok(summary) => print_summary(&summary, ui),
             Err(tmq_store::Error::AlreadySealed { path }) => {
                 ui.note(format_args!("{} is complete: there is nothing to repair", path.display()));
-                Ok(())
             }
-            Err(error) => Err(Error::new(error)),
+            Err(tmq_store::Error::NotFound { path }) => return Err(crate::input::missing(&path)),
+            Err(error) => return Err(error.into()),
         }
+        Ok(())
     }
 }

@@ -57,7 +57,7 @@ impl DiffView<'_> {
             let mut out = output.open()?;
             block_on(async {
                 let rows = input::report(self.session, &report).await?;
-                stream(rows, format, &mut out, keys, self.ui).await
+                stream(rows.schema(), rows, format, &mut out, keys, self.ui).await
             })?;
             return out.finish();
         }

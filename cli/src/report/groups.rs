@@ -56,7 +56,7 @@ impl GroupsReport<'_> {
             let mut out = output.open()?;
             block_on(async {
                 let rows = input::report(self.session, &report).await?;
-                stream(rows, format, &mut out, keys, self.ui).await
+                stream(rows.schema(), rows, format, &mut out, keys, self.ui).await
             })?;
             return out.finish();
         }

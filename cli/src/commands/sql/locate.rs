@@ -19,6 +19,7 @@ pub(super) fn explain(error: Error, sql: &str, names: &[String]) -> Error {
     for prefix in PREFIXES {
         clean = clean.strip_prefix(prefix).unwrap_or(clean);
     }
+    let clean = clean.strip_prefix("ParserError(\"").and_then(|c| c.strip_suffix("\")")).unwrap_or(clean);
     let clean = clean.replace("tmq.public.", "").replace(".\n", "\n");
     let (first, rest) = clean.split_once('\n').unwrap_or((&clean, ""));
     let mut error = error.message(first);
@@ -110,6 +111,8 @@ mod tests {
         let error = explain(error, "select * from allocation", &names);
         assert_eq!(error.to_string(), "table 'allocation' not found");
         assert_eq!(error.hint_text(), Some("did you mean allocations?"));
+        let error = explain(Error::new("SQL error: ParserError(\"Expected: a\")"), "select", &names);
+        assert_eq!(error.to_string(), "Expected: a");
         let error = explain(Error::new("Schema error: No field named x.\nValid fields are y."), "select x", &names);
         assert_eq!((error.to_string().as_str(), error.hint_text()), ("No field named x", Some("valid fields are y.")));
     }
