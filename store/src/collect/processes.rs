@@ -17,9 +17,9 @@ use super::names::Names;
 use super::procfs::{self, Memory, Stat};
 use super::region::Region;
 use super::sink::Sink;
-use crate::ingest::{Input, ProcessCounters};
-use crate::Error;
 use super::sys::{self, Exit, Watch};
+use crate::Error;
+use crate::ingest::{Input, ProcessCounters};
 
 /// How often processes without a pidfd, and slots that are claimed but never filled, are looked at.
 const SLOW_CHECK: Duration = Duration::from_millis(20);

@@ -9,13 +9,13 @@ use tmq_wire::record::{FIRST_NODE, Kind, NO_STACK};
 
 use super::sink::Check;
 use super::writer::Process;
+use crate::Error;
 use crate::collect::drain::Drain;
 use crate::collect::processes::Processes;
 use crate::collect::region::{Config, Region};
-use crate::Error;
 use crate::collect::sink::Sink;
-use crate::ingest::Input;
 use crate::collect::sys;
+use crate::ingest::Input;
 
 pub(super) fn region(chunks: u32) -> Region {
     Region::create(&Config { chunks, ..Config::default() }).unwrap()

@@ -9,8 +9,6 @@ use super::hostile::Random;
 use super::programs::{ENV_FAKE, TEST};
 use super::sink::Check;
 use crate::collect::record::{Ended, Observer, Options, Progress, record_into};
-use crate::collect::region::Config;
-use crate::collect::sink::SinkError;
 use crate::collect::{Error, Exit, Verdict, mark, sys};
 
 /// Dispositions of signals belong to the process: one recording at a time.
@@ -47,14 +45,9 @@ impl Drop for Directory {
 }
 
 pub(super) fn options(directory: &Directory, command: &[&str]) -> Options {
-    Options {
-        command: command.iter().map(OsString::from).collect(),
-        output: Some(directory.0.clone()),
-        preload: harmless_library(),
-        config: Config::default(),
-        wait_for_descendants: true,
-        run_anyway: false,
-    }
+    let mut options = Options::new(command.iter().map(OsString::from).collect(), harmless_library());
+    options.output = Some(directory.0.clone());
+    options
 }
 
 /// A command that runs one of `programs` with the output of the test harness hidden.
@@ -192,8 +185,8 @@ fn a_full_disk_stops_the_recording_but_not_the_target() {
     #[derive(Default)]
     struct Failed(u32);
     impl Observer for Failed {
-        fn failed(&mut self, error: &SinkError) {
-            assert!(error.to_string().contains("No space"));
+        fn failed(&mut self, error: &crate::Error) {
+            assert!(error.to_string().contains("no space"));
             self.0 += 1;
         }
     }
@@ -276,8 +269,9 @@ fn what_cannot_run_leaves_nothing_behind() {
     // Refused by the sink: the forked child must not run the program.
     let witness = directory.0.join("witness");
     let touch = options(&directory, &["touch", witness.to_str().unwrap()]);
-    let refused = record_into(&touch, &mut (), |_| Err::<Check, _>("no".into()));
-    assert!(matches!(refused.map(drop).unwrap_err(), Error::Store { .. }));
+    let refused =
+        record_into(&touch, &mut (), |_| Err::<Check, _>(crate::Error::AlreadyExists { path: witness.clone() }));
+    assert!(matches!(refused.map(drop).unwrap_err(), Error::Store(_)));
     assert!(!witness.exists());
 }
 

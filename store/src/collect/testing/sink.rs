@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tmq_wire::record::{Decoder, FIRST_NODE, Record};
 
-use crate::collect::sink::{Input, ProcessCounters, Sink, Error};
+use crate::Error;
+use crate::collect::sink::Sink;
+use crate::ingest::{Input, ProcessCounters};
 
 /// What arrived of one stream.
 #[derive(Default)]
@@ -129,7 +131,7 @@ impl Check {
 impl Sink for Check {
     fn input(&mut self, input: Input<'_>) -> Result<(), Error> {
         if self.full_after.is_some_and(|limit| self.slots >= limit) {
-            return Err(std::io::Error::from_raw_os_error(libc::ENOSPC).into());
+            return Err(Error::DiskFull { path: "test".into() });
         }
         match input {
             Input::ProcessSeen { incarnation, pid, forked_from, start_tsc } => {
