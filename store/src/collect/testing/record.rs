@@ -28,7 +28,7 @@ fn harmless_library() -> PathBuf {
         .into()
 }
 
-pub(super) struct Directory(PathBuf);
+pub(super) struct Directory(pub(super) PathBuf);
 
 impl Directory {
     pub(super) fn new(name: &str) -> Self {
