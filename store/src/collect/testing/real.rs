@@ -105,3 +105,26 @@ fn a_program_that_cannot_be_started_leaves_no_recording() {
     assert!(!directory.0.join("run.tmq").exists());
     assert!(directory.0.exists());
 }
+
+/// As `measure`, with the store behind it.
+#[test]
+#[ignore = "a measurement, not a test"]
+fn measure_store() {
+    let line = std::env::var("TMQ_MEASURE").unwrap();
+    let words: Vec<_> = line.split(' ').collect();
+    let directory = Directory::new("measure");
+    let mut options = Options::new(words[1..].iter().map(Into::into).collect(), library().unwrap());
+    options.output = Some(directory.0.join("run.tmq"));
+    options.config.chunks = words[0].parse().unwrap();
+    let begin = Instant::now();
+    struct Sealing(Instant);
+    impl crate::collect::Observer for Sealing {
+        fn sealing(&mut self, progress: crate::ingest::SealProgress) {
+            if progress == crate::ingest::SealProgress::Allocations {
+                println!("sealing after {:?}", self.0.elapsed());
+            }
+        }
+    }
+    let outcome = record(&options, &mut Sealing(begin)).unwrap();
+    println!("{:?}: {outcome:#?}", begin.elapsed());
+}
