@@ -36,6 +36,13 @@ impl Error {
         self
     }
 
+    /// Replaces the message.
+    #[must_use]
+    pub(crate) fn message(mut self, message: impl Display) -> Self {
+        self.message = message.to_string();
+        self
+    }
+
     /// Adds lines that show where the mistake is.
     #[must_use]
     pub(crate) fn detail(mut self, detail: impl Display) -> Self {
@@ -86,21 +93,5 @@ impl From<arrow::error::ArrowError> for Error {
 impl From<parquet::errors::ParquetError> for Error {
     fn from(error: parquet::errors::ParquetError) -> Self {
         Self::new(error)
-    }
-}
-
-/// Puts the thing concerned in front of an error: `app.tmq: permission denied`.
-pub(crate) trait Context<T> {
-    /// `what: error`.
-    fn context(self, what: impl Display) -> Result<T>;
-}
-
-impl<T, E: Into<Error>> Context<T> for Result<T, E> {
-    fn context(self, what: impl Display) -> Result<T> {
-        self.map_err(|e| {
-            let mut error = e.into();
-            error.message = format!("{what}: {}", error.message);
-            error
-        })
     }
 }

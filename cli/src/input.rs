@@ -112,7 +112,8 @@ pub(crate) async fn report(session: &Session, report: &Report) -> Result<Rows> {
     Ok(session.report(report).await?)
 }
 
-fn missing(path: &Path) -> Error {
+/// There is no recording at this path; suggests what may have been meant.
+pub(crate) fn missing(path: &Path) -> Error {
     let error = Error::new(format!("no recording at {}", path.display()));
     match nearest(path) {
         Some(near) => error.hint(format!("did you mean {}?", near.display())),
@@ -147,7 +148,11 @@ impl From<tmq_store::Error> for Error {
 
 impl From<tmq_query::Error> for Error {
     fn from(error: tmq_query::Error) -> Self {
-        Self::new(error)
+        match error {
+            tmq_query::Error::ReadOnly(what) => Self::new(format!("queries are read-only ({what})"))
+                .hint("--allow-write allows statements that change or copy something"),
+            other => Self::new(other),
+        }
     }
 }
 

@@ -1,6 +1,16 @@
 //! Running asynchronous questions from synchronous commands, and stopping them at Ctrl-C.
 
 use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use futures::{Stream, StreamExt};
+use tmq_query::Session;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use crate::error::{Error, Result};
 use crate::exit::Exit;
@@ -39,4 +49,61 @@ impl Drop for Runtime {
 /// Runs one question.
 pub(crate) fn block_on<T>(question: impl Future<Output = Result<T>>) -> Result<T> {
     Runtime::new()?.block_on(question)
+}
+
+/// Batches that wait to be written. Few: whoever computes faster than the output takes rows waits.
+const BATCHES_AHEAD: usize = 4;
+
+/// The answer to a query that is computed on another thread, so that Ctrl-C is heard however long a step of it takes.
+/// Dropping it stops the query.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    schema: SchemaRef,
+    batches: mpsc::Receiver<Result<RecordBatch, tmq_query::Error>>,
+    task: JoinHandle<()>,
+}
+
+impl Answer {
+    /// Starts a query.
+    pub(crate) async fn to(session: Arc<Session>, sql: String) -> Result<Self> {
+        let (send_schema, schema) = oneshot::channel();
+        let (send, batches) = mpsc::channel(BATCHES_AHEAD);
+        let task = tokio::spawn(async move {
+            let mut rows = match session.sql(&sql).await {
+                Ok(rows) => rows,
+                Err(error) => {
+                    let _ = send_schema.send(Err(error));
+                    return;
+                }
+            };
+            // Failing to send means that nobody wants the answer any more.
+            let _ = send_schema.send(Ok(rows.schema()));
+            while let Some(batch) = rows.next().await {
+                if send.send(batch).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let schema = schema.await.map_err(|_| Error::new("the query ended unexpectedly"))??;
+        Ok(Self { schema, batches, task })
+    }
+
+    /// Its columns.
+    pub(crate) fn schema(&self) -> SchemaRef {
+        SchemaRef::clone(&self.schema)
+    }
+}
+
+impl Stream for Answer {
+    type Item = Result<RecordBatch, tmq_query::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.batches.poll_recv(cx)
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }

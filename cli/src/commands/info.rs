@@ -7,10 +7,12 @@ use clap::Args;
 use tmq_query::{Info as Facts, ProcessInfo, Session};
 use tmq_store::Recording;
 
+use tmq_query::tracemalloc::format_size;
+
 use crate::args::OutputArgs;
 use crate::error::{Error, Result};
 use crate::input::{self, RecordingArg};
-use crate::output::{Format, format_size};
+use crate::output::Format;
 use crate::report::{format_count, format_time, thousands};
 use crate::runtime::block_on;
 use crate::ui::{Styles, Ui};
@@ -30,9 +32,9 @@ pub(crate) struct Info {
 }
 
 /// Why something is not in the recording.
-struct Loss {
-    reason: String,
-    count: i64,
+pub(crate) struct Loss {
+    pub(crate) reason: String,
+    pub(crate) count: i64,
     detail: String,
 }
 
@@ -59,6 +61,11 @@ impl Info {
         out.write_all(text.as_bytes())?;
         out.finish()
     }
+}
+
+/// What the recording at `path` lost, by reason.
+pub(crate) fn losses_of(path: &std::path::Path) -> Result<Vec<Loss>> {
+    losses(&input::open(&tmq_query::RecordingRef::new(path))?)
 }
 
 fn losses(session: &Session) -> Result<Vec<Loss>> {

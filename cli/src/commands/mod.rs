@@ -11,6 +11,7 @@ pub(crate) mod mark;
 pub(crate) mod record;
 pub(crate) mod repair;
 pub(crate) mod schema;
+pub(crate) mod seal;
 pub(crate) mod sql;
 pub(crate) mod top;
 pub(crate) mod traceback;

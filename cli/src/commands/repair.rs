@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::record::print_summary;
+use super::seal::{SealArgs, SealWatcher};
 use crate::error::Result;
 use crate::ui::Ui;
 
@@ -18,10 +20,24 @@ pub(crate) struct Repair {
     /// Directory of the recording
     #[arg(value_name = "DIR")]
     recording: PathBuf,
+
+    #[command(flatten)]
+    seal: SealArgs,
 }
 
 impl Repair {
-    pub(crate) fn run(self, _ui: Ui) -> Result<()> {
-        todo!("store::repair")
+    pub(crate) fn run(self, ui: Ui) -> Result<()> {
+        let sealing = SealWatcher::new(ui);
+        let result = tmq_store::ingest::repair(&self.recording, &self.seal.options(), &|step| sealing.step(step));
+        drop(sealing);
+        match result {
+            Ok(summary) => print_summary(&summary, ui),
+            Err(tmq_store::Error::AlreadySealed { path }) => {
+                ui.note(format_args!("{} is complete: there is nothing to repair", path.display()));
+            }
+            Err(tmq_store::Error::NotFound { path }) => return Err(crate::input::missing(&path)),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! `tmq schema`: the tables of a recording, their columns with type, unit and meaning.
+//! `tmq schema`: tables, views and functions; their columns with type, unit and meaning.
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -8,7 +8,9 @@ use arrow::array::{ArrayRef, BooleanArray, StringArray};
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use clap::Args;
-use tmq_store::schema::{TABLES, Table};
+use tmq_query::functions::SIGNATURES;
+use tmq_query::views::VIEWS;
+use tmq_store::schema::TABLES;
 
 use crate::args::OutputArgs;
 use crate::error::{Error, Result};
@@ -17,14 +19,16 @@ use crate::ui::{Styles, Ui};
 
 /// Width that text is wrapped to where there is no terminal.
 const DEFAULT_WIDTH: usize = 100;
+/// Names at least this similar (Jaro-Winkler) are suggested.
+const SIMILAR: f64 = 0.7;
 
-/// Show tables and columns with type, unit and meaning
+/// Show tables, views and functions; columns with type, unit and meaning
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  tmq schema                   all tables
-  tmq schema allocations       the columns of one
-  tmq schema --format json     everything, for programs
+  tmq schema                   everything that a query can name
+  tmq schema allocations       the columns of a table or view
+  tmq schema --format json     all columns, for programs
 
 Each table is also a Parquet file or directory of files in the recording, readable by pandas, DuckDB and others.")]
 pub(crate) struct Schema {
@@ -36,15 +40,32 @@ pub(crate) struct Schema {
     output: OutputArgs,
 }
 
+/// A table or view.
+struct Relation {
+    name: &'static str,
+    kind: &'static str,
+    doc: String,
+    columns: Vec<Column>,
+}
+
+/// A column; a view's type and unit follow from its query and are not declared.
+struct Column {
+    name: &'static str,
+    data_type: Option<String>,
+    nullable: Option<bool>,
+    unit: &'static str,
+    meaning: String,
+}
+
 impl Schema {
     pub(crate) fn run(self, ui: Ui) -> Result<()> {
-        let tables = match &self.table {
-            None => TABLES.to_vec(),
+        let relations = match &self.table {
+            None => relations(),
             Some(name) => vec![find(name)?],
         };
         let mut out = self.output.open()?;
         if let Some(format) = self.output.format() {
-            let batch = columns(&tables)?;
+            let batch = columns(&relations)?;
             let mut writer = output::open(format, &mut out, &batch.schema(), ui)?;
             writer.write(&batch)?;
             writer.finish()?;
@@ -52,89 +73,151 @@ impl Schema {
         }
         let styles = if self.output.output.is_some() { Styles::PLAIN } else { ui.out() };
         let text = match self.table {
-            None => overview(&tables, styles),
-            Some(_) => tables.iter().map(|table| description(table, styles)).collect(),
+            None => overview(&relations, styles),
+            Some(_) => relations.iter().map(|relation| description(relation, styles)).collect(),
         };
         out.write_all(text.as_bytes())?;
         out.finish()
     }
 }
 
-/// Describes a table of the schema; false if it is none.
+/// Describes a table or view; false if there is none of this name.
 pub(crate) fn describe(name: &str, out: &mut Destination, ui: Ui) -> Result<bool> {
-    let Some(table) = tmq_store::schema::table(name) else { return Ok(false) };
-    out.write_all(description(table, ui.out()).as_bytes())?;
+    let Some(relation) = relations().into_iter().find(|r| r.name == name) else { return Ok(false) };
+    out.write_all(description(&relation, ui.out()).as_bytes())?;
     Ok(true)
 }
 
-fn find(name: &str) -> Result<&'static Table> {
-    tmq_store::schema::table(name).ok_or_else(|| {
-        let similar = |t: &&&Table| strsim::jaro_winkler(t.name, name);
-        let nearest = TABLES.iter().max_by(|a, b| similar(a).total_cmp(&similar(b)));
-        let error = Error::new(format!("no table {name:?}"));
-        match nearest {
-            Some(table) if similar(&table) > 0.7 => error.hint(format!("did you mean {}?", table.name)),
-            _ => error.hint("`tmq schema` lists the tables"),
-        }
-    })
+/// The overview of [`Schema`], for the interactive mode.
+pub(crate) fn list(out: &mut Destination, ui: Ui) -> Result<()> {
+    Ok(out.write_all(overview(&relations(), ui.out()).as_bytes())?)
 }
 
-/// One row per column of the tables.
-fn columns(tables: &[&'static Table]) -> Result<RecordBatch> {
-    let all: Vec<_> = tables.iter().flat_map(|t| t.columns.iter().map(move |c| (t, c))).collect();
-    let text = |f: &dyn Fn(usize) -> String| -> ArrayRef {
-        Arc::new((0..all.len()).map(|i| Some(f(i))).collect::<StringArray>())
+fn relations() -> Vec<Relation> {
+    let tables = TABLES.iter().map(|table| Relation {
+        name: table.name,
+        kind: "table",
+        doc: table.doc.to_owned(),
+        columns: table
+            .columns
+            .iter()
+            .map(|c| Column {
+                name: c.name,
+                data_type: Some(sql_type(&(c.data_type)())),
+                nullable: Some(c.nullable),
+                unit: c.unit,
+                meaning: paragraph(c.doc),
+            })
+            .collect(),
+    });
+    let views = VIEWS.iter().map(|view| Relation {
+        name: view.name,
+        kind: "view",
+        doc: capitalized(&view.doc()),
+        columns: view
+            .columns()
+            .into_iter()
+            .map(|(name, meaning)| Column {
+                name,
+                data_type: None,
+                nullable: None,
+                unit: "",
+                meaning: meaning.to_owned(),
+            })
+            .collect(),
+    });
+    tables.chain(views).collect()
+}
+
+fn find(name: &str) -> Result<Relation> {
+    let all = relations();
+    let similar = |r: &Relation| strsim::jaro_winkler(r.name, name);
+    let nearest = all.iter().max_by(|a, b| similar(a).total_cmp(&similar(b))).filter(|r| similar(r) > SIMILAR);
+    let error = Error::new(format!("no table or view {name:?}"));
+    let error = match nearest {
+        Some(relation) => error.hint(format!("did you mean {}?", relation.name)),
+        None => error.hint("`tmq schema` lists them"),
     };
-    let nullable: ArrayRef = Arc::new(all.iter().map(|(_, c)| Some(c.nullable)).collect::<BooleanArray>());
-    Ok(RecordBatch::try_from_iter([
-        ("table", text(&|i| all[i].0.name.to_owned())),
-        ("column", text(&|i| all[i].1.name.to_owned())),
-        ("type", text(&|i| sql_type(&(all[i].1.data_type)()))),
-        ("nullable", nullable),
-        ("unit", text(&|i| all[i].1.unit.to_owned())),
-        ("meaning", text(&|i| paragraph(all[i].1.doc))),
+    all.into_iter().find(|r| r.name.eq_ignore_ascii_case(name)).ok_or(error)
+}
+
+/// One row per column.
+fn columns(relations: &[Relation]) -> Result<RecordBatch> {
+    let all: Vec<(&Relation, &Column)> = relations.iter().flat_map(|r| r.columns.iter().map(move |c| (r, c))).collect();
+    let text = |value: &dyn Fn(&Relation, &Column) -> Option<String>| -> ArrayRef {
+        Arc::new(all.iter().map(|(r, c)| value(r, c)).collect::<StringArray>())
+    };
+    let nullable: ArrayRef = Arc::new(all.iter().map(|(_, c)| c.nullable).collect::<BooleanArray>());
+    Ok(RecordBatch::try_from_iter_with_nullable([
+        ("table", text(&|r, _| Some(r.name.to_owned())), false),
+        ("kind", text(&|r, _| Some(r.kind.to_owned())), false),
+        ("column", text(&|_, c| Some(c.name.to_owned())), false),
+        ("type", text(&|_, c| c.data_type.clone()), true),
+        ("nullable", nullable, true),
+        ("unit", text(&|_, c| (!c.unit.is_empty()).then(|| c.unit.to_owned())), true),
+        ("meaning", text(&|_, c| Some(c.meaning.clone())), false),
     ])?)
 }
 
-fn overview(tables: &[&Table], styles: Styles) -> String {
-    let name_width = tables.iter().map(|t| t.name.len()).max().unwrap_or(0);
+fn overview(relations: &[Relation], styles: Styles) -> String {
     let mut text = String::new();
-    for table in tables {
-        let padding = " ".repeat(name_width - table.name.len() + 2);
-        let lines = wrap(&paragraph(table.doc), width().saturating_sub(name_width + 2));
-        for (i, line) in lines.iter().enumerate() {
-            let _ = match i {
-                0 => writeln!(text, "{}{padding}{line}", styles.bold(table.name)),
-                _ => writeln!(text, "{}{line}", " ".repeat(name_width + 2)),
-            };
-        }
+    for (title, kind) in [("Tables", "table"), ("Views", "view")] {
+        let _ = writeln!(text, "{}", styles.bold(title));
+        let entries = relations.iter().filter(|r| r.kind == kind).map(|r| (r.name, first_paragraph(&r.doc)));
+        list_of(&mut text, &entries.collect::<Vec<_>>(), styles);
+        text.push('\n');
     }
+    let _ = writeln!(text, "{}", styles.bold("Functions"));
+    let functions = SIGNATURES.iter().map(|(name, doc)| (*name, (*doc).to_owned()));
+    list_of(&mut text, &functions.collect::<Vec<_>>(), styles);
     text
 }
 
-fn description(table: &Table, styles: Styles) -> String {
-    let mut text = format!("{}\n", styles.bold(table.name));
-    for line in wrap(&paragraph(table.doc), width().saturating_sub(2)) {
-        let _ = writeln!(text, "  {line}");
+/// Names with texts beside them; a name that is too long has its text below.
+fn list_of(text: &mut String, entries: &[(&str, String)], styles: Styles) {
+    const LONGEST: usize = 20;
+    let width = entries.iter().map(|(name, _)| name.len()).filter(|l| *l <= LONGEST).max().unwrap_or(LONGEST);
+    let indent = " ".repeat(width + 4);
+    for (name, doc) in entries {
+        let mut first = format!("  {}{}  ", styles.cyan(name), " ".repeat(width.saturating_sub(name.len())));
+        if name.len() > LONGEST {
+            let _ = writeln!(text, "{}", first.trim_end());
+            first.clone_from(&indent);
+        }
+        for line in wrap(doc, terminal_width().saturating_sub(width + 4)) {
+            let _ = writeln!(text, "{first}{line}");
+            first.clone_from(&indent);
+        }
     }
-    text.push('\n');
-    let rows: Vec<[String; 3]> = table
+}
+
+fn description(relation: &Relation, styles: Styles) -> String {
+    let mut text = format!("{} ({})\n", styles.bold(relation.name), relation.kind);
+    for paragraph in relation.doc.split("\n\n") {
+        for line in wrap(&self::paragraph(paragraph), terminal_width().saturating_sub(2)) {
+            let _ = writeln!(text, "  {line}");
+        }
+        text.push('\n');
+    }
+    let cells: Vec<[String; 3]> = relation
         .columns
         .iter()
         .map(|c| {
-            let null = if c.nullable { " null" } else { "" };
-            [c.name.to_owned(), format!("{}{null}", sql_type(&(c.data_type)())), c.unit.to_owned()]
+            let null = if c.nullable == Some(true) { " null" } else { "" };
+            [c.name.to_owned(), format!("{}{null}", c.data_type.as_deref().unwrap_or("")), c.unit.to_owned()]
         })
         .collect();
-    let widths = [0, 1, 2].map(|i| rows.iter().map(|r| r[i].len()).max().unwrap_or(0));
-    let indent = widths.iter().map(|w| w + 2).sum::<usize>() + 2;
-    for (row, column) in rows.iter().zip(table.columns) {
-        let name = format!("{:1$}", row[0], widths[0]);
-        let lines = wrap(&paragraph(column.doc), width().saturating_sub(indent));
-        let first = lines.first().map_or("", String::as_str);
-        let _ = writeln!(text, "  {}  {:3$}  {:4$}  {first}", styles.cyan(name), row[1], row[2], widths[1], widths[2]);
-        for line in lines.iter().skip(1) {
-            let _ = writeln!(text, "{}{line}", " ".repeat(indent));
+    let widths = [0, 1, 2].map(|i| cells.iter().map(|r| r[i].len()).max().unwrap_or(0));
+    for (row, column) in cells.iter().zip(&relation.columns) {
+        let mut first = format!("  {}", styles.cyan(format!("{:1$}", row[0], widths[0])));
+        let mut indent = 2 + widths[0];
+        for (cell, width) in row.iter().zip(widths).skip(1).filter(|(_, width)| *width > 0) {
+            let _ = write!(first, "  {cell:width$}");
+            indent += width + 2;
+        }
+        for line in wrap(&column.meaning, terminal_width().saturating_sub(indent + 2)) {
+            let _ = writeln!(text, "{first}  {line}");
+            first = " ".repeat(indent);
         }
     }
     text
@@ -159,6 +242,15 @@ fn paragraph(doc: &str) -> String {
     doc.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+fn capitalized(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+fn first_paragraph(doc: &str) -> String {
+    paragraph(doc.split("\n\n").next().unwrap_or(doc))
+}
+
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(20);
     let mut lines: Vec<String> = Vec::new();
@@ -174,6 +266,6 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-fn width() -> usize {
+fn terminal_width() -> usize {
     output::terminal_width().unwrap_or(DEFAULT_WIDTH)
 }

@@ -74,6 +74,8 @@ enum Encoder<'a> {
     Json(Box<JsonWriter<&'a mut Destination, JsonArray>>),
     Ndjson(Box<JsonWriter<&'a mut Destination, LineDelimited>>),
     Columnar(Box<ColumnarWriter<&'a mut Destination>>),
+    /// A statement without columns (`SET`, `CREATE VIEW`): there is nothing to write.
+    Nothing,
 }
 
 /// What was written.
@@ -93,6 +95,7 @@ pub(crate) fn open<'a>(format: Format, out: &'a mut Destination, schema: &Schema
     let styles = if seekable { crate::ui::Styles::PLAIN } else { ui.out() };
     let json = || JsonBuilder::new().with_explicit_nulls(true);
     let encoder = match format {
+        _ if schema.fields().is_empty() => Encoder::Nothing,
         Format::Table => Encoder::Table(TableWriter::new(out, schema, Look::Plain, styles, fit)),
         Format::Markdown => {
             Encoder::Table(TableWriter::new(out, schema, Look::Markdown, crate::ui::Styles::PLAIN, None))
@@ -122,6 +125,7 @@ impl Writer<'_> {
             Encoder::Json(json) => json.write(batch)?,
             Encoder::Ndjson(json) => json.write(batch)?,
             Encoder::Columnar(columnar) => columnar.write(batch)?,
+            Encoder::Nothing => {}
         }
         Ok(())
     }
@@ -131,7 +135,7 @@ impl Writer<'_> {
         let mut cut = false;
         match &mut self.encoder {
             Encoder::Table(table) => cut = table.finish()?,
-            Encoder::Csv(..) => {}
+            Encoder::Csv(..) | Encoder::Nothing => {}
             Encoder::Json(json) => {
                 json.finish()?;
                 std::io::Write::write_all(json.get_mut(), b"\n")?;

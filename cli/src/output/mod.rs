@@ -6,10 +6,8 @@
 mod columnar;
 mod destination;
 mod format;
-mod size;
 mod table;
 mod values;
 
 pub(crate) use destination::{Destination, stdout_was_closed};
 pub(crate) use format::{Format, Written, open, terminal_width};
-pub(crate) use size::format_size;

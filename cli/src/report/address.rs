@@ -30,7 +30,7 @@ impl AddressView<'_> {
             let mut out = output.open()?;
             block_on(async {
                 let rows = input::report(self.session, &self.report).await?;
-                stream(rows, format, &mut out, None, self.ui).await
+                stream(rows.schema(), rows, format, &mut out, None, self.ui).await
             })?;
             return out.finish();
         }

@@ -9,10 +9,12 @@ use tmq_query::report::{GroupBy, Groups, Mode, Report};
 use super::rows::{Frame, Reader};
 use super::source::Sources;
 use super::{Title, json, print, stream, thousands};
+use tmq_query::tracemalloc::format_size;
+
 use crate::args::OutputArgs;
 use crate::error::Result;
 use crate::input;
-use crate::output::{Format, format_size};
+use crate::output::Format;
 use crate::runtime::block_on;
 use crate::ui::{Styles, Ui};
 
@@ -54,7 +56,7 @@ impl GroupsReport<'_> {
             let mut out = output.open()?;
             block_on(async {
                 let rows = input::report(self.session, &report).await?;
-                stream(rows, format, &mut out, keys, self.ui).await
+                stream(rows.schema(), rows, format, &mut out, keys, self.ui).await
             })?;
             return out.finish();
         }

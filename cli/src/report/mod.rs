@@ -11,9 +11,9 @@ mod traceback;
 
 use std::io::Write;
 
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use futures::StreamExt;
-use tmq_query::Rows;
+use futures::{Stream, StreamExt};
 
 use crate::args::OutputArgs;
 use crate::error::Result;
@@ -67,13 +67,13 @@ pub(crate) fn thousands(number: i64) -> String {
 
 /// Writes rows as they come, in a format that is not a report's own text.
 pub(crate) async fn stream(
-    mut rows: Rows,
+    schema: SchemaRef,
+    mut rows: impl Stream<Item = Result<RecordBatch, tmq_query::Error>> + Unpin,
     format: Format,
     out: &mut Destination,
     columns: Option<&[&str]>,
     ui: Ui,
 ) -> Result<output::Written> {
-    let schema = rows.schema();
     let keep: Option<Vec<usize>> =
         columns.map(|names| names.iter().filter_map(|name| schema.index_of(name).ok()).collect());
     let project = |batch: RecordBatch| match &keep {

@@ -9,10 +9,12 @@ use super::groups::{self, Group};
 use super::rows::Frame;
 use super::source::Sources;
 use super::{Title, format_count, json, print, stream};
+use tmq_query::tracemalloc::format_size;
+
 use crate::args::OutputArgs;
 use crate::error::Result;
 use crate::input;
-use crate::output::{Format, format_size};
+use crate::output::Format;
 use crate::runtime::block_on;
 use crate::ui::{Styles, Ui};
 
@@ -35,7 +37,7 @@ impl TracebackView<'_> {
             let mut out = output.open()?;
             block_on(async {
                 let rows = input::report(self.session, &report).await?;
-                stream(rows, format, &mut out, keys, self.ui).await
+                stream(rows.schema(), rows, format, &mut out, keys, self.ui).await
             })?;
             return out.finish();
         }

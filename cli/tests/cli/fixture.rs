@@ -311,3 +311,11 @@ fn sums(builder: &mut RecordingBuilder, blocks: &[Block]) {
     builder.write(&mut stats).unwrap();
     builder.write(&mut peaks).unwrap();
 }
+
+#[test]
+#[ignore = "makes app.4711.tmq and later.tmq in $TMQ_FIXTURE, to try things by hand"]
+fn make() {
+    let dir = std::env::var_os("TMQ_FIXTURE").expect("TMQ_FIXTURE names a directory");
+    recording(Path::new(&dir), "app.4711.tmq", 1);
+    recording(Path::new(&dir), "later.tmq", 3);
+}

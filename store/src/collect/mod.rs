@@ -6,7 +6,8 @@
 //!        └── launch (LD_PRELOAD)┘◀─free────┘
 //! ```
 //!
-//! - [`record`]: a recording from beginning to end; [`session`]: the loop while the target runs
+//! - [`whole`], [`record`]: a recording from beginning to end; [`session`]: the loop while the target runs; [`facts`]: what
+//!   is known before
 //! - [`region`]: the shared memory, behind safe methods that trust nothing in it
 //! - [`drain`]: rounds over its chunks, the order of streams, the watermark
 //! - [`processes`], [`names`], [`procfs`]: who is recorded and whether they still run
@@ -32,6 +33,7 @@ mod region;
 mod session;
 mod sink;
 mod sys;
+mod whole;
 
 #[cfg(test)]
 mod testing;
@@ -39,6 +41,9 @@ mod testing;
 pub use error::Error;
 pub use inspect::{Inspection, Verdict, inspect};
 pub use mark::mark;
-pub use record::{Observer, Options, Outcome, Progress, record};
+pub use record::{Ended, Observer, Options, Progress};
 pub use region::Config;
+pub use sink::SinkError;
 pub use sys::Exit;
+pub use tmq_wire::layout::OnFull;
+pub use whole::{Outcome, record};

@@ -68,7 +68,7 @@ impl Names {
             thread.due = now + thread.distance;
             thread.distance = (thread.distance * 2).min(LAST_DISTANCE);
             if thread.name != name {
-                sink.input(Input::ThreadName { incarnation, tid, name: name.as_bytes() })?;
+                sink.input(Input::ThreadName { incarnation, tid, name: &name })?;
                 thread.name = name;
             }
         }

@@ -1,18 +1,15 @@
-//! A recording from beginning to end: look at the program, start it, drain until it and what it started have ended, seal.
+//! A recording from beginning to end: look at the program, start it, drain until it and what it started have ended.
 //!
 //! One thread does the draining, the caller's; sinks encode elsewhere. Until the target runs every error is an error; from
 //! then on nothing that goes wrong may touch the target: recording stops, the target runs to its end, and the error is
 //! reported then.
 
-use std::cell::Cell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::clock::Calibration;
 use super::error::Error;
-use super::facts::facts;
 use super::heartbeat::Heartbeat;
 use super::inspect::{Verdict, inspect};
 use super::launch::{self, Launch, Preload};
@@ -23,7 +20,6 @@ use super::sink::Sink;
 use super::sys::signals::Signals;
 use super::sys::{self, Exit};
 use crate::Error as StoreError;
-use crate::ingest::{Ingest, Input, SealOptions, SealProgress, Summary};
 
 /// What to record, and how.
 #[derive(Clone, Debug)]
@@ -40,8 +36,6 @@ pub struct Options {
     pub wait_for_descendants: bool,
     /// Record even a program of which nothing will be seen; it may start others.
     pub run_anyway: bool,
-    /// How to seal.
-    pub seal: SealOptions,
 }
 
 impl Options {
@@ -55,7 +49,6 @@ impl Options {
             config: Config::default(),
             wait_for_descendants: true,
             run_anyway: false,
-            seal: SealOptions::default(),
         }
     }
 }
@@ -72,7 +65,7 @@ pub struct Progress {
 }
 
 /// Hears what happens in a recording while it happens. Called by the thread that drains, so it must return at once.
-pub trait Observer: Send {
+pub trait Observer {
     /// The program was looked at.
     fn inspected(&mut self, _verdict: &Verdict) {}
     /// The target runs.
@@ -83,17 +76,15 @@ pub trait Observer: Send {
     fn waiting_for_descendants(&mut self, _processes: usize) {}
     /// Recording stopped early; the target runs on.
     fn failed(&mut self, _error: &StoreError) {}
-    /// All has ended; the recording is being finished.
-    fn sealing(&mut self, _progress: SealProgress) {}
 }
 
 /// Hears nothing.
 impl Observer for () {}
 
-/// A recording that was made, or what is left of it.
+/// What is known after the target has ended, before the recording is sealed.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Outcome {
+pub struct Ended {
     /// The recording.
     pub directory: PathBuf,
     /// How the command ended; `None`: it runs on unrecorded.
@@ -102,81 +93,12 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// No process registered: a sentence about the likely reason.
     pub nothing_recorded: Option<String>,
-    /// What is in it; `None`: it could not be finished, see `failure`.
-    pub summary: Option<Summary>,
-    /// Why it is not complete. `tmq repair` saves what was written before.
+    /// Why recording stopped early.
     pub failure: Option<StoreError>,
     /// Record slots collected.
     pub slots: u64,
     /// Rounds of the drain.
     pub rounds: u64,
-}
-
-/// Records a command: runs it to its end and seals what was seen.
-///
-/// Ctrl-C is the command's; a request to end (`SIGTERM`, `SIGHUP`) sent to this process is passed on to it once. There
-/// can be one recording in a process at a time.
-///
-/// # Errors
-/// Only before the command runs, and then there is no recording; later ones are in [`Outcome::failure`].
-pub fn record(options: &Options, observer: &mut dyn Observer) -> Result<Outcome, Error> {
-    let config = facts(options);
-    let created = Cell::new(None);
-    let open = |directory: &Path| {
-        let ingest = Ingest::create(directory, &config)?;
-        created.set(Some(directory.to_owned()));
-        Ok(ingest)
-    };
-    let (mut ended, ingest) = match record_into(options, observer, open) {
-        Ok(recorded) => recorded,
-        Err(error) => {
-            if let Some(directory) = created.take() {
-                // The command did not run, so there is nothing in it.
-                let _ = std::fs::remove_dir_all(directory);
-            }
-            return Err(error);
-        }
-    };
-    let sealed = match ended.failure.take() {
-        Some(failure) => Err(failure),
-        None => finish(ingest, &ended, &options.seal, observer),
-    };
-    let (summary, failure) = match sealed {
-        Ok(summary) => (Some(summary), None),
-        Err(failure) => (None, Some(failure)),
-    };
-    let Ended { directory, exit, verdict, nothing_recorded, slots, rounds, .. } = ended;
-    Ok(Outcome { directory, exit, verdict, nothing_recorded, summary, failure, slots, rounds })
-}
-
-fn finish(
-    mut ingest: Ingest,
-    ended: &Ended,
-    options: &SealOptions,
-    observer: &mut dyn Observer,
-) -> Result<Summary, StoreError> {
-    let mut lose = |reason, detail: &str| ingest.input(Input::Loss { incarnation: None, reason, count: 1, detail });
-    if let Some(reason) = &ended.nothing_recorded {
-        lose("nothing_recorded", reason)?;
-    }
-    if let Verdict::Partial { reason, .. } = &ended.verdict {
-        lose("partial", reason)?;
-    }
-    let observer = Mutex::new(observer);
-    let progress = |progress| observer.lock().unwrap_or_else(PoisonError::into_inner).sealing(progress);
-    ingest.seal(options, &progress)
-}
-
-/// What is known after the target has ended, before the recording is sealed.
-#[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) directory: PathBuf,
-    pub(super) exit: Option<Exit>,
-    pub(super) verdict: Verdict,
-    pub(super) nothing_recorded: Option<String>,
-    pub(super) failure: Option<StoreError>,
-    pub(super) slots: u64,
-    pub(super) rounds: u64,
     /// Keeps Ctrl-C from ending `tmq` while it seals: the first is swallowed.
     _signals: Signals,
 }

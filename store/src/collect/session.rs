@@ -135,7 +135,7 @@ impl<'a> Session<'a> {
     fn observe(&mut self, now: Instant, sink: &mut dyn Sink, observer: &mut dyn Observer) -> Result<(), Error> {
         self.calibration.poll(now, false, sink)?;
         for (tsc, name) in self.control.iter().flat_map(|control| control.take(self.drain.watermark())) {
-            sink.input(Input::Mark { tsc, name: &name, incarnation: None })?;
+            sink.input(Input::Mark { tsc, name: &name })?;
         }
         if now >= self.next_rss {
             let (least, most) = RSS_EVERY;

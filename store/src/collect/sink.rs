@@ -3,6 +3,9 @@
 use crate::Error;
 use crate::ingest::{Ingest, Input};
 
+/// An error of a sink: what became of the recording's files.
+pub type SinkError = Error;
+
 /// Takes what the collector learns. Slots of one stream arrive in stream order and end at record boundaries; an image is
 /// announced before its slots, and none follow its end.
 pub trait Sink {

@@ -38,7 +38,7 @@ pub enum Input<'a> {
         /// When.
         tsc: u64,
         /// How much.
-        bytes: u64,
+        bytes: i64,
     },
     /// Name of a thread; the last one counts.
     ThreadName {
@@ -47,14 +47,14 @@ pub enum Input<'a> {
         /// Its thread id.
         tid: u32,
         /// The name.
-        name: &'a [u8],
+        name: &'a str,
     },
-    /// An image ended: its open blocks are no longer live.
+    /// An image ended: its open blocks are no longer live. Comes after its last slots.
     ProcessEnded {
         /// Its number.
         incarnation: u32,
-        /// When, not before its last event.
-        tsc: u64,
+        /// When, not before its last event; `None`: it was still running when the recording was closed.
+        tsc: Option<u64>,
         /// Exit status, if it could be seen.
         exit_code: Option<i32>,
         /// Signal that ended it, if it could be seen.
@@ -79,8 +79,6 @@ pub enum Input<'a> {
         tsc: u64,
         /// Its name.
         name: &'a str,
-        /// Image concerned, if one is.
-        incarnation: Option<u32>,
     },
     /// Newly committed slots of a stream, in stream order. It has its own form in the journal, and must be the last
     /// variant: serde numbers the others differently on the two sides otherwise.

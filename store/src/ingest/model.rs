@@ -80,6 +80,8 @@ pub(crate) struct Model {
     displaced: VecDeque<Displaced>,
     /// Heap of all processes.
     pub live: Live,
+    /// Heap of all processes when the recording was closed.
+    pub end_live: Amount,
     /// Number of maxima so far.
     pub version: u64,
     pub timeline: Timeline,
@@ -386,9 +388,12 @@ impl Model {
     pub(crate) fn close_process(&mut self, number: u32, ns: i64) -> Left {
         self.timeline.advance(ns, self.live.now);
         self.now_ns = self.now_ns.max(ns);
-        for _ in 0..self.displaced.len() {
+        let (own, others) = std::mem::take(&mut self.displaced).into_iter().partition(|d| d.process == number);
+        self.displaced = own;
+        while !self.displaced.is_empty() {
             self.settle_displaced();
         }
+        self.displaced = others;
         let process = &mut self.processes[number as usize];
         let left = Left { process: number, blocks: process.blocks.drain(), ranges: process.maps.drain() };
         process.left.add(process.live.now);

@@ -9,7 +9,7 @@ use tmq_wire::record::{Kind, Record, Slot};
 
 use super::clock::Clock;
 use super::code::Module;
-use super::config::{ProcessCounters, RecordingConfig};
+use super::config::RecordingConfig;
 use super::input::Input;
 use super::model::{Event, Model};
 use super::process::{Identity, NodeEntry, Process};
@@ -36,8 +36,8 @@ pub(crate) type Sink<'a> = dyn FnMut(&mut Vec<Row>) -> Result<(), Error> + 'a;
 /// Something that happens at a stamp but is in no stream.
 #[derive(Debug, Serialize, Deserialize)]
 enum Control {
-    Ended { process: u32, exit_code: Option<i32>, exit_signal: Option<i32>, counters: ProcessCounters },
-    Mark { name: String, process: Option<u32> },
+    Ended { process: u32 },
+    Mark { name: String },
 }
 
 /// Everything that a checkpoint saves.
@@ -90,28 +90,28 @@ impl State {
             }
             Input::Rss { tsc, bytes } => {
                 if let Some(clock) = self.model.clock {
-                    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
                     self.model.timeline.resident(clock.ns(tsc), bytes, self.model.live.now);
                 }
             }
             Input::ThreadName { incarnation, tid, name } => {
                 if let Some(process) = self.process(incarnation) {
-                    self.names.insert((process, tid), text(name));
+                    self.names.insert((process, tid), name.to_owned());
                 }
             }
             Input::ProcessEnded { incarnation, tsc, exit_code, exit_signal, counters } => {
                 if let Some(process) = self.process(incarnation) {
-                    self.control(tsc, Control::Ended { process, exit_code, exit_signal, counters });
+                    let image = &mut self.model.processes[process as usize];
+                    (image.exit_code, image.exit_signal, image.counters) = (exit_code, exit_signal, counters);
+                    if let Some(tsc) = tsc {
+                        self.control(tsc, Control::Ended { process });
+                    }
                 }
             }
             Input::Loss { incarnation, reason, count, detail } => {
                 let process = incarnation.and_then(|i| self.process(i));
                 self.model.lose(process, reason, count, detail);
             }
-            Input::Mark { tsc, name, incarnation } => {
-                let process = incarnation.and_then(|i| self.process(i));
-                self.control(tsc, Control::Mark { name: name.to_owned(), process });
-            }
+            Input::Mark { tsc, name } => self.control(tsc, Control::Mark { name: name.to_owned() }),
         }
         Ok(())
     }
@@ -130,6 +130,7 @@ impl State {
             self.corrupt(number, process, "its last record is cut off or lies far behind the end of the recording");
         }
         let end = self.model.now_ns;
+        self.model.end_live = self.model.live.now;
         for number in 0..self.model.processes.len() as u32 {
             self.close(number, end, sink)?;
         }
@@ -181,11 +182,10 @@ impl State {
             }
         };
         self.streams.append(number, slots);
-        if self.streams.waiting > MAX_WAITING {
+        if self.streams.waiting > MAX_WAITING && self.model.clock.is_some() {
             let detail = "A thread stood still between two steps of a record while others went on; \
                           events were put in order without waiting for it.";
             self.model.lose(None, "forced_order", 1, detail);
-            self.model.clock.get_or_insert_with(|| Clock::new(0, self.created_unix_ns, 1e9));
             return self.merge(u64::MAX, sink);
         }
         Ok(())
@@ -288,13 +288,12 @@ impl State {
             let ((tsc, _), control) = entry.remove_entry();
             let ns = clock.ns(tsc);
             match control {
-                Control::Mark { name, process } => {
+                Control::Mark { name } => {
                     self.model.now_ns = self.model.now_ns.max(ns);
-                    self.model.mark(name, ns, process);
+                    self.model.mark(name, ns, None);
                 }
-                Control::Ended { process, exit_code, exit_signal, counters } => {
+                Control::Ended { process } => {
                     let image = &mut self.model.processes[process as usize];
-                    (image.exit_code, image.exit_signal, image.counters) = (exit_code, exit_signal, counters);
                     image.end_ns = Some(ns);
                     let mut streams = std::mem::take(&mut image.streams);
                     streams.retain(|&stream| !self.streams.remove(stream));

@@ -21,7 +21,7 @@ fn sorted(state: &State) -> Vec<&Site> {
 pub(super) fn timeline(state: &State) -> TimelineColumns {
     let timeline = &state.model.timeline;
     let mut columns = TimelineColumns::default();
-    for (i, (bin, rss)) in timeline.finish(state.model.live.now).into_iter().enumerate() {
+    for (i, (bin, rss)) in timeline.finish(state.model.end_live).into_iter().enumerate() {
         columns.push(TimelineRow {
             bin_ns: i as i64 * timeline.width_ns(),
             live_bytes: whole(bin.live.bytes),

@@ -272,11 +272,11 @@ fn marks_rss_names_and_losses_are_kept() {
     counters.losses[0] = 7;
     let tsc = |ns: u64| crate::wire::BASE + ns;
     let inputs = [
-        Input::Mark { tsc: tsc(15), name: "out", incarnation: None },
+        Input::Mark { tsc: tsc(15), name: "out" },
         Input::Rss { tsc: tsc(12), bytes: 4096 },
-        Input::ThreadName { incarnation: 1, tid: 7, name: b"main" },
+        Input::ThreadName { incarnation: 1, tid: 7, name: "main" },
         Input::Loss { incarnation: Some(1), reason: "static_program", count: 1, detail: "Why." },
-        Input::ProcessEnded { incarnation: 1, tsc: tsc(40), exit_code: None, exit_signal: Some(9), counters },
+        Input::ProcessEnded { incarnation: 1, tsc: Some(tsc(40)), exit_code: None, exit_signal: Some(9), counters },
     ];
     let (recording, summary) = record(&scratch.join("a.tmq"), &config(), &inputs, &[&a]);
     let moments: Vec<(String, i64, i64)> = rows(&recording, &MOMENTS)

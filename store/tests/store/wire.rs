@@ -123,7 +123,7 @@ pub fn seen(incarnation: u32, pid: u32, forked_from: u32, ns: u64) -> Input<'sta
 pub fn ended(incarnation: u32, ns: u64) -> Input<'static> {
     Input::ProcessEnded {
         incarnation,
-        tsc: BASE + ns,
+        tsc: Some(BASE + ns),
         exit_code: Some(0),
         exit_signal: None,
         counters: Default::default(),

@@ -5,16 +5,43 @@
 use super::split::Scanner;
 use crate::error::Error;
 
-/// Adds the line of the query to an error, if it says or shows where it is.
-pub(super) fn explain(error: Error, sql: &str) -> Error {
+/// What the engine puts in front of every message of a kind; says nothing to a user.
+const PREFIXES: [&str; 4] = ["Error during planning: ", "Schema error: ", "SQL error: ", "Invalid argument error: "];
+/// Names at least this similar (Jaro-Winkler) are suggested.
+const SIMILAR: f64 = 0.8;
+
+/// Makes an error of the engine readable: its message without wrappers, the line of the query if the error says or shows
+/// where it is, and the nearest of `names` if a table is not known.
+pub(super) fn explain(error: Error, sql: &str, names: &[String]) -> Error {
     let message = error.to_string();
     let place = parser_place(&message).or_else(|| name_place(&message, sql));
-    let Some((line_number, column)) = place else { return error };
-    let Some(line) = sql.lines().nth(line_number - 1) else { return error };
-    let prefix = format!("{line_number} | ");
-    let shown = line.replace('\t', " ");
-    let mark = " ".repeat(prefix.len() + column.saturating_sub(1));
-    error.detail(format!("{prefix}{shown}\n{mark}^"))
+    let mut clean = message.as_str();
+    for prefix in PREFIXES {
+        clean = clean.strip_prefix(prefix).unwrap_or(clean);
+    }
+    let clean = clean.strip_prefix("ParserError(\"").and_then(|c| c.strip_suffix("\")")).unwrap_or(clean);
+    let clean = clean.replace("tmq.public.", "").replace(".\n", "\n");
+    let (first, rest) = clean.split_once('\n').unwrap_or((&clean, ""));
+    let mut error = error.message(first);
+    if let Some((line_number, column)) = place
+        && let Some(line) = sql.lines().nth(line_number - 1)
+    {
+        let prefix = format!("{line_number} | ");
+        let shown = line.replace('\t', " ");
+        let mark = " ".repeat(prefix.len() + column.saturating_sub(1));
+        error = error.detail(format!("{prefix}{shown}\n{mark}^"));
+    }
+    let nearest = unknown_name(&message).filter(|_| message.contains("table '")).and_then(|n| nearest(&n, names));
+    match (rest, nearest) {
+        (_, Some(name)) => error.hint(format!("did you mean {name}?")),
+        ("", None) => error,
+        (rest, None) => error.hint(rest.replace('\n', " ").replace("Did you", "did you").replace("Valid", "valid")),
+    }
+}
+
+fn nearest(name: &str, names: &[String]) -> Option<String> {
+    let similar = |other: &String| strsim::jaro_winkler(other, name);
+    names.iter().max_by(|a, b| similar(a).total_cmp(&similar(b))).filter(|n| similar(n) > SIMILAR).cloned()
 }
 
 /// `... at Line: 1, Column: 8`.
@@ -67,7 +94,7 @@ mod tests {
     use super::*;
 
     fn detail(message: &str, sql: &str) -> Option<String> {
-        explain(Error::new(message), sql).detail_text().map(str::to_owned)
+        explain(Error::new(message), sql, &[]).detail_text().map(str::to_owned)
     }
 
     #[test]
@@ -75,6 +102,19 @@ mod tests {
         let shown = detail("Expected: x, found: y at Line: 2, Column: 3", "select 1\nfrom from\n").unwrap();
         assert_eq!(shown, "2 | from from\n      ^");
         assert_eq!(detail("Expected: x, found: EOF", "select"), None);
+    }
+
+    #[test]
+    fn wrappers_go_and_advice_becomes_a_hint() {
+        let names = ["allocations".to_owned(), "stacks".to_owned()];
+        let error = Error::new("Error during planning: table 'tmq.public.allocation' not found");
+        let error = explain(error, "select * from allocation", &names);
+        assert_eq!(error.to_string(), "table 'allocation' not found");
+        assert_eq!(error.hint_text(), Some("did you mean allocations?"));
+        let error = explain(Error::new("SQL error: ParserError(\"Expected: a\")"), "select", &names);
+        assert_eq!(error.to_string(), "Expected: a");
+        let error = explain(Error::new("Schema error: No field named x.\nValid fields are y."), "select x", &names);
+        assert_eq!((error.to_string().as_str(), error.hint_text()), ("No field named x", Some("valid fields are y.")));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod split;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
@@ -17,8 +18,9 @@ use crate::args::OutputArgs;
 use crate::error::{Error, Result};
 use crate::input;
 use crate::output::{Destination, Format};
+use crate::progress::patiently;
 use crate::report::{format_count, stream};
-use crate::runtime::Runtime;
+use crate::runtime::{Answer, Runtime};
 use crate::ui::Ui;
 use params::Params;
 
@@ -78,7 +80,7 @@ impl Sql {
             threads: self.threads.map(usize::from),
             ..SessionOptions::default()
         };
-        let session = input::open_with(&recordings, &options)?;
+        let session = Arc::new(input::open_with(&recordings, &options)?);
         let runtime = Runtime::new()?;
         match query {
             Some(text) => self.run_text(&session, &runtime, &params.apply(&text)?, ui),
@@ -123,7 +125,7 @@ impl Sql {
         Ok(all)
     }
 
-    fn run_text(&self, session: &Session, runtime: &Runtime, text: &str, ui: Ui) -> Result<()> {
+    fn run_text(&self, session: &Arc<Session>, runtime: &Runtime, text: &str, ui: Ui) -> Result<()> {
         let mut out = self.output.open()?;
         let format = self.output.format().unwrap_or_else(|| default_format(&out));
         let statements = split::statements(text);
@@ -151,7 +153,7 @@ fn default_format(out: &Destination) -> Format {
 
 /// Runs one statement and writes its rows; tells on stderr how many there were and how long it took.
 fn execute(
-    session: &Session,
+    session: &Arc<Session>,
     runtime: &Runtime,
     sql: &str,
     format: Format,
@@ -160,10 +162,10 @@ fn execute(
 ) -> Result<()> {
     let begin = Instant::now();
     let result = runtime.block_on(async {
-        let rows = session.sql(sql).await?;
-        stream(rows, format, out, None, ui).await
+        let answer = patiently(ui, "running the query", Answer::to(Arc::clone(session), sql.to_owned())).await?;
+        stream(answer.schema(), answer, format, out, None, ui).await
     });
-    let written = result.map_err(|error| locate::explain(error, sql))?;
+    let written = result.map_err(|error| locate::explain(error, sql, &session.names()))?;
     out.flush()?;
     if written.cut {
         ui.aside("(… marks values cut to fit the terminal; --format csv shows them whole)");

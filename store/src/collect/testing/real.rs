@@ -8,6 +8,7 @@ use super::sink::Check;
 use crate::Recording;
 use crate::collect::record::{Ended, record_into};
 use crate::collect::{Error, Exit, Options, record};
+use crate::ingest::{SealOptions, SealProgress};
 
 /// The library that a workspace build puts beside the test binaries.
 fn library() -> Option<PathBuf> {
@@ -71,6 +72,10 @@ fn measure() {
     check.assert_sound();
 }
 
+fn unresolved() -> SealOptions {
+    SealOptions { no_symbols: true, ..SealOptions::default() }
+}
+
 /// The way that `tmq record` goes, store and all.
 #[test]
 fn a_recording_is_sealed_and_can_be_opened() {
@@ -80,15 +85,14 @@ fn a_recording_is_sealed_and_can_be_opened() {
     let script = "for i in 1 2 3; do ls -l / >/dev/null; done; exit 9";
     let mut options = Options::new(["bash", "-c", script].map(Into::into).to_vec(), preload);
     options.output = Some(directory.0.join("run.tmq"));
-    options.seal.no_symbols = true;
-    let outcome = record(&options, &mut ()).unwrap();
-    assert_eq!(outcome.exit, Some(Exit::Code(9)));
-    assert!(outcome.failure.is_none() && outcome.nothing_recorded.is_none(), "{outcome:?}");
+    let outcome = record(&options, &unresolved(), &mut (), &|_| {}).unwrap();
+    assert_eq!(outcome.ended.exit, Some(Exit::Code(9)));
+    assert!(outcome.ended.nothing_recorded.is_none(), "{outcome:?}");
     let summary = outcome.summary.unwrap();
     assert!(summary.processes >= 4 && summary.allocations > 1000 && summary.lost_events == 0, "{summary:?}");
     assert!(summary.peak_bytes > 0 && summary.duration_ns > 0);
-    Recording::open(&outcome.directory).unwrap();
-    assert!(!outcome.directory.join("control.sock").exists());
+    Recording::open(&outcome.ended.directory).unwrap();
+    assert!(!outcome.ended.directory.join("control.sock").exists());
 }
 
 #[test]
@@ -101,7 +105,7 @@ fn a_program_that_cannot_be_started_leaves_no_recording() {
     command.resize(100_000, "x".repeat(100).into());
     let mut options = Options::new(command, preload);
     options.output = Some(directory.0.join("run.tmq"));
-    assert!(matches!(record(&options, &mut ()), Err(Error::Launch { .. })));
+    assert!(matches!(record(&options, &unresolved(), &mut (), &|_| {}), Err(Error::Launch { .. })));
     assert!(!directory.0.join("run.tmq").exists());
     assert!(directory.0.exists());
 }
@@ -117,14 +121,11 @@ fn measure_store() {
     options.output = Some(directory.0.join("run.tmq"));
     options.config.chunks = words[0].parse().unwrap();
     let begin = Instant::now();
-    struct Sealing(Instant);
-    impl crate::collect::Observer for Sealing {
-        fn sealing(&mut self, progress: crate::ingest::SealProgress) {
-            if progress == crate::ingest::SealProgress::Allocations {
-                println!("sealing after {:?}", self.0.elapsed());
-            }
+    let seal = |progress| {
+        if progress == SealProgress::Allocations {
+            println!("sealing after {:?}", begin.elapsed());
         }
-    }
-    let outcome = record(&options, &mut Sealing(begin)).unwrap();
+    };
+    let outcome = record(&options, &SealOptions::default(), &mut (), &seal).unwrap();
     println!("{:?}: {outcome:#?}", begin.elapsed());
 }

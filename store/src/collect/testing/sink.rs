@@ -24,7 +24,7 @@ pub(super) struct Image {
     pub(super) pid: u32,
     pub(super) forked_from: u32,
     pub(super) start: u64,
-    pub(super) ended: Option<(u64, Option<i32>, Option<i32>, ProcessCounters)>,
+    pub(super) ended: Option<(Option<u64>, Option<i32>, Option<i32>, ProcessCounters)>,
     nodes: HashSet<u32>,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Check {
     pub(super) streams: BTreeMap<(u32, u32), Stream>,
     pub(super) watermark: u64,
     pub(super) clocks: u32,
-    pub(super) rss: Vec<u64>,
+    pub(super) rss: Vec<i64>,
     pub(super) names: HashMap<(u32, u32), String>,
     pub(super) marks: Vec<(u64, String)>,
     pub(super) losses: BTreeMap<String, u64>,
@@ -153,7 +153,7 @@ impl Sink for Check {
             }
             Input::Rss { bytes, .. } => self.rss.push(bytes),
             Input::ThreadName { incarnation, tid, name } => {
-                self.names.insert((incarnation, tid), String::from_utf8_lossy(name).into_owned());
+                self.names.insert((incarnation, tid), name.to_owned());
             }
             Input::ProcessEnded { incarnation, tsc, exit_code, exit_signal, counters } => {
                 let ended = Some((tsc, exit_code, exit_signal, counters));
@@ -163,7 +163,7 @@ impl Sink for Check {
                 }
             }
             Input::Loss { reason, count, .. } => *self.losses.entry(reason.to_owned()).or_default() += count,
-            Input::Mark { tsc, name, .. } => self.marks.push((tsc, name.to_owned())),
+            Input::Mark { tsc, name } => self.marks.push((tsc, name.to_owned())),
         }
         Ok(())
     }

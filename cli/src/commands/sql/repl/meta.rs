@@ -7,7 +7,7 @@ use crate::output::Format;
 
 /// Answer to `\?`.
 pub(super) const HELP: &str = "\
-  \\d            list tables and views
+  \\d            list tables, views and functions
   \\d TABLE      describe a table or view
   \\format [F]   show or set the format: table, csv, json, ndjson, markdown
   \\timing       show row counts and times, or not
@@ -15,11 +15,6 @@ pub(super) const HELP: &str = "\
   \\q            quit (Ctrl-D too)
   \\?            this help
 Ctrl-C stops a running query. Tab completes names and keywords.";
-
-/// Tables and views that users can read.
-pub(super) const LIST_TABLES: &str = "\
-SELECT table_schema, table_name, table_type FROM information_schema.tables \
-WHERE table_schema <> 'information_schema' ORDER BY table_schema, table_name";
 
 /// Names of the commands, for completion.
 pub(super) const NAMES: [&str; 6] = ["\\d", "\\format", "\\timing", "\\i", "\\q", "\\?"];

@@ -8,6 +8,7 @@ mod meta;
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
@@ -28,7 +29,7 @@ const HISTORY_LINES: usize = 2000;
 
 /// What the interactive mode remembers between statements.
 struct Repl<'a> {
-    session: &'a Session,
+    session: &'a Arc<Session>,
     runtime: &'a Runtime,
     format: Format,
     timing: bool,
@@ -43,7 +44,7 @@ enum Next {
 }
 
 /// Reads and runs statements until Ctrl-D or `\q`.
-pub(super) fn run(session: &Session, runtime: &Runtime, format: Option<Format>, ui: Ui) -> Result<()> {
+pub(super) fn run(session: &Arc<Session>, runtime: &Runtime, format: Option<Format>, ui: Ui) -> Result<()> {
     let mut repl = Repl { session, runtime, format: format.unwrap_or(Format::Table), timing: true, ui };
     let mut editor = editor(session)?;
     let history = history_file();
@@ -104,7 +105,11 @@ impl Repl<'_> {
         match command {
             Meta::Quit => return Ok(Next::Quit),
             Meta::Help => ui::line(meta::HELP),
-            Meta::Describe(None) => self.statements(meta::LIST_TABLES)?,
+            Meta::Describe(None) => {
+                let mut out = Destination::new(None)?;
+                crate::commands::schema::list(&mut out, self.ui)?;
+                out.finish()?;
+            }
             Meta::Describe(Some(table)) => self.describe(&table)?,
             Meta::Format(Some(format)) if format.is_binary() => {
                 return Err(Error::new("a terminal cannot show a binary format"));
