@@ -4,7 +4,9 @@
 use std::fs;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::sink::{Input, Sink, SinkError};
+use super::sink::Sink;
+use crate::ingest::Input;
+use crate::Error;
 use super::sys;
 
 /// Distance of the two readings: each is good to about 30 ns, so the frequency to about 2 in a million.
@@ -56,7 +58,7 @@ impl Calibration {
     }
 
     /// Sends the result once it is precise enough, or at once because the recording `ends`.
-    pub(super) fn poll(&mut self, now: Instant, ends: bool, sink: &mut dyn Sink) -> Result<(), SinkError> {
+    pub(super) fn poll(&mut self, now: Instant, ends: bool, sink: &mut dyn Sink) -> Result<(), Error> {
         if self.done || (!ends && now.duration_since(self.first.monotonic) < DISTANCE) {
             return Ok(());
         }
@@ -102,7 +104,7 @@ mod tests {
     fn frequency_is_found_and_sent_once() {
         struct Clocks(Vec<f64>);
         impl Sink for Clocks {
-            fn input(&mut self, input: Input<'_>) -> Result<(), SinkError> {
+            fn input(&mut self, input: Input<'_>) -> Result<(), Error> {
                 if let Input::Clock { ticks_per_second, .. } = input {
                     self.0.push(ticks_per_second);
                 }

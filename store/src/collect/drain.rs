@@ -27,7 +27,9 @@ use tmq_wire::record::{Kind, Slot};
 
 use super::processes::Processes;
 use super::region::Region;
-use super::sink::{Input, Sink, SinkError};
+use super::sink::Sink;
+use crate::ingest::Input;
+use crate::Error;
 use super::sys;
 
 /// By then a store is visible to every other processor: store buffers drain within a microsecond, and at the latest
@@ -119,7 +121,6 @@ pub(super) struct Drain<'a> {
     watermark: u64,
     /// Chunks below this have been in use.
     touched: u32,
-    started: Instant,
     last: Option<Instant>,
     news: Vec<u32>,
     buffer: Vec<Slot>,
@@ -140,7 +141,6 @@ impl<'a> Drain<'a> {
             rounds: VecDeque::new(),
             watermark: 0,
             touched: 0,
-            started: Instant::now(),
             last: None,
             news: Vec::new(),
             buffer: Vec::with_capacity(CHUNK_SLOTS),
@@ -152,11 +152,10 @@ impl<'a> Drain<'a> {
 
     /// One round; a `thorough` one misses no process. After an error the sink is not called again, and the round is left
     /// unfinished.
-    pub(super) fn round(&mut self, thorough: bool, sink: &mut dyn Sink) -> Result<Round, SinkError> {
+    pub(super) fn round(&mut self, thorough: bool, sink: &mut dyn Sink) -> Result<Round, Error> {
         let now = Instant::now();
         self.round = Round::default();
         self.rounds.push_back((now, sys::tsc()));
-        self.beat(now);
         self.processes.check(self.region, now);
         let bound = self.first_pass(now);
         self.processes.find(self.region, now, thorough, sink)?;
@@ -172,7 +171,7 @@ impl<'a> Drain<'a> {
     }
 
     /// A last round after which every image is finished, running or not.
-    pub(super) fn last_round(&mut self, sink: &mut dyn Sink) -> Result<Round, SinkError> {
+    pub(super) fn last_round(&mut self, sink: &mut dyn Sink) -> Result<Round, Error> {
         let mut total = self.round(true, sink)?;
         for incarnation in self.processes.all() {
             self.finish_image(incarnation, sink)?;
@@ -191,11 +190,6 @@ impl<'a> Drain<'a> {
     fn touched(&mut self) -> u32 {
         self.touched = self.touched.max(self.region.chunks_touched());
         self.touched
-    }
-
-    fn beat(&self, now: Instant) {
-        let milliseconds = now.duration_since(self.started).as_millis() as u64 + 1;
-        self.region.header().heartbeat.0.store(milliseconds, Relaxed);
     }
 
     /// The earliest stamp that a record under construction may bear.
@@ -232,7 +226,7 @@ impl<'a> Drain<'a> {
     }
 
     /// Notes what is new in which chunk.
-    fn second_pass(&mut self, now: Instant, sink: &mut dyn Sink) -> Result<(), SinkError> {
+    fn second_pass(&mut self, now: Instant, sink: &mut dyn Sink) -> Result<(), Error> {
         self.news.clear();
         for index in 0..self.touched() {
             let Some(header) = self.region.chunk(index) else { break };
@@ -252,7 +246,7 @@ impl<'a> Drain<'a> {
     }
 
     /// Takes note of a chunk that came into use; `false`: nobody that is recorded writes it.
-    fn adopt(&mut self, index: u32, now: Instant, sink: &mut dyn Sink) -> Result<bool, SinkError> {
+    fn adopt(&mut self, index: u32, now: Instant, sink: &mut dyn Sink) -> Result<bool, Error> {
         let Some(header) = self.region.chunk(index) else { return Ok(false) };
         let incarnation = header.incarnation.load(Relaxed);
         if self.processes.is_live(incarnation)
@@ -272,7 +266,7 @@ impl<'a> Drain<'a> {
     }
 
     /// Delivers what is new, the chunks of each stream in their order.
-    fn deliver_news(&mut self, now: Instant, sink: &mut dyn Sink) -> Result<(), SinkError> {
+    fn deliver_news(&mut self, now: Instant, sink: &mut dyn Sink) -> Result<(), Error> {
         let mut news = std::mem::take(&mut self.news);
         let chunks = &self.chunks;
         news.sort_unstable_by_key(|&index| {
@@ -297,7 +291,7 @@ impl<'a> Drain<'a> {
     }
 
     /// Delivers what is committed in a chunk, and frees it if that is all there will be.
-    fn deliver(&mut self, index: u32, sink: &mut dyn Sink) -> Result<(), SinkError> {
+    fn deliver(&mut self, index: u32, sink: &mut dyn Sink) -> Result<(), Error> {
         let memo = &mut self.chunks[index as usize];
         let (incarnation, stream) = (memo.incarnation, memo.stream);
         self.region.copy_slots(index, memo.delivered, memo.committed, &mut self.buffer);
@@ -310,8 +304,7 @@ impl<'a> Drain<'a> {
             }
             self.round.slots += self.buffer.len() as u64;
             sink.input(Input::Slots { incarnation, stream, slots: &self.buffer })?;
-            self.beat(now);
-        }
+            }
         if sealed {
             if self.streams.len() >= MAX_STREAMS {
                 self.streams.clear();
@@ -324,7 +317,7 @@ impl<'a> Drain<'a> {
     }
 
     /// Delivers the rest of an image that writes no more, or of one that the closed recording does not wait for.
-    fn finish_image(&mut self, incarnation: u32, sink: &mut dyn Sink) -> Result<(), SinkError> {
+    fn finish_image(&mut self, incarnation: u32, sink: &mut dyn Sink) -> Result<(), Error> {
         let mut rest = Vec::new();
         for index in 0..self.touched() {
             let Some(header) = self.region.chunk(index) else { break };
@@ -371,7 +364,7 @@ impl<'a> Drain<'a> {
     }
 
     /// Tells the sink how far all streams are complete.
-    fn advance(&mut self, now: Instant, bound: u64, sink: &mut dyn Sink) -> Result<(), SinkError> {
+    fn advance(&mut self, now: Instant, bound: u64, sink: &mut dyn Sink) -> Result<(), Error> {
         let visible = |&(at, _): &(Instant, u64)| now.duration_since(at) >= VISIBLE_AFTER;
         while self.rounds.get(1).is_some_and(visible) {
             self.rounds.pop_front();

@@ -3,8 +3,6 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::sink::SinkError;
-
 /// Errors before the target runs, of `mark`, and of the recording's files. None of them has any effect on a target that
 /// is running already.
 #[derive(Debug, thiserror::Error)]
@@ -47,14 +45,9 @@ pub enum Error {
         /// What went wrong.
         source: io::Error,
     },
-    /// The files of the recording could not be written.
-    #[error("cannot write the recording {}: {source}", directory.display())]
-    Store {
-        /// The recording.
-        directory: PathBuf,
-        /// What went wrong.
-        source: SinkError,
-    },
+    /// The files of the recording could not be made.
+    #[error(transparent)]
+    Store(#[from] crate::Error),
     /// A mark without a usable name.
     #[error("{name:?} cannot name a mark: a name has 1 to {limit} bytes and no control characters")]
     MarkName {

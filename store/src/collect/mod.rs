@@ -17,6 +17,8 @@ mod clock;
 mod drain;
 mod elf;
 mod error;
+mod facts;
+mod heartbeat;
 mod inspect;
 mod launch;
 mod mark;

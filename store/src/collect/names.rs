@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::procfs;
-use super::sink::{Input, Sink, SinkError};
+use super::sink::Sink;
+use crate::ingest::Input;
+use crate::Error;
 
 const FIRST_DISTANCE: Duration = Duration::from_millis(30);
 const LAST_DISTANCE: Duration = Duration::from_secs(4);
@@ -51,7 +53,7 @@ impl Names {
         now: Instant,
         pid_of: impl Fn(u32) -> Option<u32>,
         sink: &mut dyn Sink,
-    ) -> Result<(), SinkError> {
+    ) -> Result<(), Error> {
         if self.next.is_none_or(|next| next > now) {
             return Ok(());
         }
@@ -66,7 +68,7 @@ impl Names {
             thread.due = now + thread.distance;
             thread.distance = (thread.distance * 2).min(LAST_DISTANCE);
             if thread.name != name {
-                sink.input(Input::ThreadName { incarnation, tid, name: name.as_bytes() })?;
+                sink.input(Input::ThreadName { incarnation, tid, name: &name })?;
                 thread.name = name;
             }
         }

@@ -16,7 +16,9 @@ use tmq_wire::layout::{LossReason, PROCESS_CLAIMED, PROCESS_ENDED, PROCESS_FREE,
 use super::names::Names;
 use super::procfs::{self, Memory, Stat};
 use super::region::Region;
-use super::sink::{Input, ProcessCounters, Sink, SinkError};
+use super::sink::Sink;
+use crate::ingest::{Input, ProcessCounters};
+use crate::Error;
 use super::sys::{self, Exit, Watch};
 
 /// How often processes without a pidfd, and slots that are claimed but never filled, are looked at.
@@ -143,7 +145,7 @@ impl Processes {
         now: Instant,
         thorough: bool,
         sink: &mut dyn Sink,
-    ) -> Result<(), SinkError> {
+    ) -> Result<(), Error> {
         // Acquire pairs with the increment by a process that registers.
         let announced = region.header().next_incarnation.0.load(Acquire);
         if announced != self.announced {
@@ -178,7 +180,7 @@ impl Processes {
         incarnation: u32,
         now: Instant,
         sink: &mut dyn Sink,
-    ) -> Result<bool, SinkError> {
+    ) -> Result<bool, Error> {
         // All slots, not that of the chunk alone: the image may have replaced others by exec that come before it.
         self.find(region, now, true, sink)?;
         Ok(self.is_live(incarnation))
@@ -193,7 +195,7 @@ impl Processes {
         }
     }
 
-    fn admit(&mut self, region: &Region, found: &[(u32, usize)], sink: &mut dyn Sink) -> Result<(), SinkError> {
+    fn admit(&mut self, region: &Region, found: &[(u32, usize)], sink: &mut dyn Sink) -> Result<(), Error> {
         let mut namespaced = None;
         for &(incarnation, index) in found {
             let Some(slot) = region.process(index) else { continue };
@@ -316,13 +318,13 @@ impl Processes {
     }
 
     /// Reads the names of threads that are due.
-    pub(super) fn refresh_names(&mut self, now: Instant, sink: &mut dyn Sink) -> Result<(), SinkError> {
+    pub(super) fn refresh_names(&mut self, now: Instant, sink: &mut dyn Sink) -> Result<(), Error> {
         let live = &self.live;
         self.names.refresh(now, |incarnation| live.get(&incarnation).map(|process| process.pid), sink)
     }
 
     /// Tells the sink that an image is done with, and gives its slot back if it has ended.
-    pub(super) fn finish(&mut self, region: &Region, incarnation: u32, sink: &mut dyn Sink) -> Result<(), SinkError> {
+    pub(super) fn finish(&mut self, region: &Region, incarnation: u32, sink: &mut dyn Sink) -> Result<(), Error> {
         let Some(process) = self.live.remove(&incarnation) else { return Ok(()) };
         self.finished.insert(incarnation);
         self.names.forget(incarnation);
@@ -341,12 +343,12 @@ impl Processes {
             None => (None, None),
         };
         let tsc = process.retired.unwrap_or(end);
-        sink.input(Input::ProcessEnded { incarnation, tsc, exit_code, exit_signal, counters })
+        sink.input(Input::ProcessEnded { incarnation, tsc: Some(tsc), exit_code, exit_signal, counters })
     }
 }
 
 /// What an image lost that the closed recording did not wait for. Such an image has no end.
-fn still_running(incarnation: u32, counters: ProcessCounters, sink: &mut dyn Sink) -> Result<(), SinkError> {
+fn still_running(incarnation: u32, counters: ProcessCounters, sink: &mut dyn Sink) -> Result<(), Error> {
     for (reason, count) in LossReason::ALL.iter().zip(counters.losses).filter(|&(_, count)| count > 0) {
         let detail = "records lost in a process that ran on after the recording was closed";
         sink.input(Input::Loss { incarnation: Some(incarnation), reason: reason.name(), count, detail })?;

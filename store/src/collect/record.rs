@@ -134,7 +134,7 @@ pub fn record_into<S: Sink>(
         Ok(sink) => sink,
         Err(source) => {
             launch.cancel();
-            return Err(Error::Store { directory, source });
+            return Err(Error::Store(source));
         }
     };
     // A file system without sockets costs marks from outside, not the recording.
@@ -264,7 +264,7 @@ impl<'a> Session<'a> {
     fn observe(&mut self, now: Instant, sink: &mut dyn Sink, observer: &mut dyn Observer) -> Result<(), SinkError> {
         self.calibration.poll(now, false, sink)?;
         for (tsc, name) in self.control.iter().flat_map(|control| control.take(self.drain.watermark())) {
-            sink.input(Input::Mark { tsc, name: &name, incarnation: None })?;
+            sink.input(Input::Mark { tsc, name: &name })?;
         }
         if now >= self.next_rss {
             let (least, most) = RSS_EVERY;
@@ -274,7 +274,7 @@ impl<'a> Session<'a> {
             self.next_rss = now + distance.saturating_mul(crowd);
             let bytes = self.drain.processes.resident_bytes();
             if bytes > 0 {
-                sink.input(Input::Rss { tsc: sys::tsc(), bytes })?;
+                sink.input(Input::Rss { tsc: sys::tsc(), bytes: i64::try_from(bytes).unwrap_or(i64::MAX) })?;
             }
         }
         if now >= self.next_progress {

@@ -1,11 +1,13 @@
-//! Where the collector's inputs go: the one interface between shared memory and the store.
+//! Where the collector's findings go: the store, or in tests something that checks them.
 
+use crate::ingest::Ingest;
 pub use crate::ingest::{Input, ProcessCounters};
 
 /// An error of a sink: what became of the recording's files.
-pub type SinkError = Box<dyn std::error::Error + Send + Sync>;
+pub type SinkError = crate::Error;
 
-/// Takes what the collector learns. Slots of one stream arrive in stream order and end at record boundaries.
+/// Takes what the collector learns. Slots of one stream arrive in stream order and end at record boundaries; an image is
+/// announced before its slots, and none follow its end.
 pub trait Sink {
     /// Takes one input.
     ///
@@ -14,8 +16,8 @@ pub trait Sink {
     fn input(&mut self, input: Input<'_>) -> Result<(), SinkError>;
 }
 
-impl Sink for crate::ingest::Ingest {
+impl Sink for Ingest {
     fn input(&mut self, input: Input<'_>) -> Result<(), SinkError> {
-        Ok(self.input(input)?)
+        Self::input(self, input)
     }
 }

@@ -12,7 +12,9 @@ use super::writer::Process;
 use crate::collect::drain::Drain;
 use crate::collect::processes::Processes;
 use crate::collect::region::{Config, Region};
-use crate::collect::sink::{Input, Sink, SinkError};
+use crate::Error;
+use crate::collect::sink::Sink;
+use crate::ingest::Input;
 use crate::collect::sys;
 
 pub(super) fn region(chunks: u32) -> Region {
@@ -286,7 +288,7 @@ fn threads_through_a_small_pool_lose_nothing() {
 fn cost_of_rounds() {
     struct Nothing;
     impl Sink for Nothing {
-        fn input(&mut self, _: Input<'_>) -> Result<(), SinkError> {
+        fn input(&mut self, _: Input<'_>) -> Result<(), Error> {
             Ok(())
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tmq_wire::record::{Decoder, FIRST_NODE, Record};
 
-use crate::collect::sink::{Input, ProcessCounters, Sink, SinkError};
+use crate::collect::sink::{Input, ProcessCounters, Sink, Error};
 
 /// What arrived of one stream.
 #[derive(Default)]
@@ -127,7 +127,7 @@ impl Check {
 }
 
 impl Sink for Check {
-    fn input(&mut self, input: Input<'_>) -> Result<(), SinkError> {
+    fn input(&mut self, input: Input<'_>) -> Result<(), Error> {
         if self.full_after.is_some_and(|limit| self.slots >= limit) {
             return Err(std::io::Error::from_raw_os_error(libc::ENOSPC).into());
         }
