@@ -65,7 +65,7 @@ pub(crate) fn resolve_all(text: &OsStr, ui: Ui) -> Result<Vec<RecordingRef>> {
         Some((parent, last)) => (parent, last),
         None => (".", pattern),
     };
-    let entries = fs::read_dir(parent).map_err(|e| Error::new(format!("cannot list {parent}: {e}")))?;
+    let entries = fs::read_dir(parent).map_err(|e| Error::io(format_args!("cannot list {parent}"), &e))?;
     let mut names: Vec<String> = entries
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| wildcard(last, name) && Path::new(parent).join(name).join(MANIFEST_NAME).is_file())

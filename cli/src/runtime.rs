@@ -22,7 +22,7 @@ pub(crate) struct Runtime(Option<tokio::runtime::Runtime>);
 impl Runtime {
     pub(crate) fn new() -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        runtime.map(|r| Self(Some(r))).map_err(|e| Error::new(format!("cannot start threads: {e}")))
+        runtime.map(|r| Self(Some(r))).map_err(|e| Error::io("cannot start threads", &e))
     }
 
     /// Runs a question to its end. Ctrl-C drops it, which stops the query and removes unfinished files.

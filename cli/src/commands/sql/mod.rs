@@ -102,13 +102,11 @@ impl Sql {
         match self.file.as_deref() {
             Some(path) if path != Path::new("-") => {
                 text = std::fs::read_to_string(path)
-                    .map_err(|e| Error::new(format!("cannot read {}: {e}", path.display())))?;
+                    .map_err(|e| Error::io(format_args!("cannot read {}", path.display()), &e))?;
             }
             None if std::io::stdin().is_terminal() => return Ok(None),
             _ => {
-                std::io::stdin()
-                    .read_to_string(&mut text)
-                    .map_err(|e| Error::new(format!("cannot read stdin: {e}")))?;
+                std::io::stdin().read_to_string(&mut text).map_err(|e| Error::io("cannot read stdin", &e))?;
             }
         }
         Ok(Some(text))
@@ -165,7 +163,7 @@ fn execute(
         let answer = patiently(ui, "running the query", Answer::to(Arc::clone(session), sql.to_owned())).await?;
         stream(answer.schema(), answer, format, out, None, ui).await
     });
-    let written = result.map_err(|error| locate::explain(error, sql, &session.names()))?;
+    let written = result.map_err(|error| locate::explain(error, sql, &crate::commands::schema::names()))?;
     out.flush()?;
     if written.cut {
         ui.aside("(… marks values cut to fit the terminal; --format csv shows them whole)");

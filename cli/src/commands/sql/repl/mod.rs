@@ -121,7 +121,7 @@ impl Repl<'_> {
                 ui::line(if self.timing { "timing is on" } else { "timing is off" });
             }
             Meta::Include(path) => {
-                let text = fs::read_to_string(&path).map_err(|e| Error::new(format!("cannot read {path}: {e}")))?;
+                let text = fs::read_to_string(&path).map_err(|e| Error::io(format_args!("cannot read {path}"), &e))?;
                 self.statements(&text)?;
             }
         }
