@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use arrow::datatypes::SchemaRef;
@@ -29,8 +29,7 @@ const BATCHES_AHEAD: usize = 4;
 pub(crate) struct Engine {
     session: Arc<Session>,
     waiting: Runtime,
-    /// `None` only while it is dropped.
-    working: Option<Runtime>,
+    working: Mutex<Workers>,
 }
 
 impl Engine {
@@ -45,18 +44,25 @@ impl Engine {
         Ok(Self {
             session: Arc::new(Session::open_with(references, options)?),
             waiting: Builder::new_current_thread().enable_all().build().map_err(failed)?,
-            working: Some(Builder::new_multi_thread().enable_all().build().map_err(failed)?),
+            working: Mutex::new(Workers::new().map_err(failed)?),
         })
     }
 
     /// Runs a question to its end. Ctrl-C drops it, which stops its queries and removes unfinished files.
     pub(crate) fn block_on<T>(&self, question: impl Future<Output = Result<T>>) -> Result<T> {
-        self.waiting.block_on(async {
+        let result = self.waiting.block_on(async {
             tokio::select! {
                 result = question => result,
                 _ = tokio::signal::ctrl_c() => Err(Error::new("interrupted").exit(Exit::Interrupted)),
             }
-        })
+        });
+        if result.as_ref().is_err_and(|error| error.code() == Exit::Interrupted) {
+            // What was interrupted may go on for a while: the next question gets threads of its own.
+            if let Ok(workers) = Workers::new() {
+                *self.workers() = workers;
+            }
+        }
+        result
     }
 
     /// Starts an SQL statement.
@@ -88,6 +94,11 @@ impl Engine {
         self.session.names()
     }
 
+    fn workers(&self) -> MutexGuard<'_, Workers> {
+        // Nothing panics while it is held.
+        self.working.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn answer(
         &self,
         rows: impl Future<Output = Result<tmq_query::Rows, tmq_query::Error>> + Send + 'static,
@@ -95,7 +106,7 @@ impl Engine {
         let ended = || Error::new("the query ended unexpectedly");
         let (send_schema, schema) = oneshot::channel();
         let (send, batches) = mpsc::channel(BATCHES_AHEAD);
-        let task = self.working.as_ref().ok_or_else(ended)?.spawn(async move {
+        let task = self.workers().spawn(async move {
             // Failing to send means that nobody wants the answer any more.
             let mut rows = match rows.await {
                 Ok(rows) => rows,
@@ -108,16 +119,30 @@ impl Engine {
                 }
             }
         });
-        let task = AbortOnDrop(task);
+        let task = AbortOnDrop(task.ok_or_else(ended)?);
         let schema = schema.await.map_err(|_| ended())??;
         Ok(Answer { schema, batches, _task: task })
     }
 }
 
-impl Drop for Engine {
+/// Threads that compute. Dropping them waits for nothing.
+#[derive(Debug)]
+struct Workers(Option<Runtime>);
+
+impl Workers {
+    fn new() -> std::io::Result<Self> {
+        Builder::new_multi_thread().enable_all().build().map(|runtime| Self(Some(runtime)))
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Option<JoinHandle<()>> {
+        self.0.as_ref().map(|runtime| runtime.spawn(task))
+    }
+}
+
+impl Drop for Workers {
     fn drop(&mut self) {
-        if let Some(working) = self.working.take() {
-            working.shutdown_background();
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
         }
     }
 }
