@@ -148,11 +148,12 @@ fn partitioned_file(path: &Path, size: u64) -> Result<PartitionedFile> {
     Ok(PartitionedFile::new_from_meta(ObjectMeta { location, last_modified, size, e_tag: None, version: None }))
 }
 
-/// The schema with text as views, which DataFusion groups and compares without copying.
+/// The schema with text as views, which DataFusion groups and compares without copying, and without the documentation
+/// in its metadata, which DataFusion compares as a part of a column's type.
 fn with_views(schema: &Schema) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| match field.data_type() {
-        DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
-        _ => Arc::clone(field),
+        DataType::Utf8 => Field::new(field.name(), DataType::Utf8View, field.is_nullable()),
+        other => Field::new(field.name(), other.clone(), field.is_nullable()),
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }

@@ -96,7 +96,7 @@ for q in json.loads(sys.argv[2]):
             rows.iter()
                 .map(|r| {
                     let mut cells: Vec<_> = r.as_object().unwrap().iter().collect();
-                    cells.sort();
+                    cells.sort_by_key(|(key, _)| (*key).clone());
                     cells.into_iter().map(|(k, v)| format!("{k}={}", cell(v))).collect()
                 })
                 .collect()

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{Array, AsArray, BooleanArray, StringViewArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::expr::Like;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
@@ -93,19 +93,22 @@ impl ScalarUDFImpl for Match {
 
     fn simplify(&self, args: Vec<Expr>, _: &SimplifyContext) -> Result<ExprSimplifyResult> {
         let pattern = match args.as_slice() {
-            [_, Expr::Literal(pattern, _)] if !self.files => pattern.try_as_str().flatten().map(str::to_owned),
+            [_, Expr::Literal(pattern, _)] if !self.files => Some(pattern.clone()),
             _ => None,
         };
-        let Some(simple) = pattern.as_deref().and_then(Simple::of) else {
+        let simple = pattern.as_ref().and_then(|p| p.try_as_str().flatten()).and_then(Simple::of);
+        let (Some(pattern), Some(simple)) = (pattern, simple) else {
             return Ok(ExprSimplifyResult::Original(args));
         };
+        // Arguments have one type by now, and so must the two sides of the new expression.
+        let literal = |text: String| Ok::<_, DataFusionError>(lit(ScalarValue::Utf8(Some(text)).cast_to(&pattern.data_type())?));
         let text = args.into_iter().next().map(Box::new).unwrap_or_default();
         Ok(ExprSimplifyResult::Simplified(match simple {
-            Simple::Equal(pattern) => (*text).eq(lit(pattern)),
+            Simple::Equal(pattern) => (*text).eq(literal(pattern)?),
             Simple::Like(pattern) => Expr::Like(Like {
                 negated: false,
                 expr: text,
-                pattern: Box::new(lit(pattern)),
+                pattern: Box::new(literal(pattern)?),
                 escape_char: None,
                 case_insensitive: false,
             }),

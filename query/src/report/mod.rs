@@ -14,17 +14,22 @@
 //! | `count` | bigint | blocks |
 //! | `average` | double, null | bytes per block; null where there is no block |
 //! | `size_error`, `count_error` | double | standard errors of the estimates; 0 in exact recordings |
-//! | `traceback` | list of {filename, lineno, function} | frames of the group, most recent first; empty where it has none |
+//! | `traceback` | list of {filename, lineno, function} | frames of the group, most recent first; null where it has none |
 //!
 //! Diffs have `old_size`, `size`, `size_diff`, `old_count`, `count`, `count_diff` instead of `size` and `count`, and no errors.
 //! Rows come in the contract's order: size, count and key, all descending; for diffs |size_diff|, size, |count_diff|,
 //! count and key.
 
+mod counted;
 mod filter;
 mod group;
+mod keys;
+mod sql;
+mod template;
 
 pub use filter::{DomainFilter, Filters, FrameFilter, Subject};
 pub use group::{GroupBy, Mode};
+pub(crate) use sql::sql;
 
 use crate::Moment;
 
@@ -109,7 +114,7 @@ pub struct Side {
 /// The history of an address: each block that contained it, in order of time.
 ///
 /// Columns: `pid`, `process_id`, `thread_id`, `thread`, `state` (`live`, `freed` or `later` at the moment), `address`,
-/// `offset` (of the asked address in the block), `size`, `kind`, `domain`, `alloc_ns`, `free_ns`, `free_thread_id`,
+/// `offset_bytes` (of the asked address in the block), `size`, `kind`, `domain`, `alloc_ns`, `free_ns`, `free_thread_id`,
 /// `filename`, `lineno`, `function`, `module` (of the most recent frame a person would name), `traceback`, `free_traceback`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Address {
@@ -123,12 +128,4 @@ pub struct Address {
     pub pid: Option<i32>,
     /// Most rows to return, those nearest to the moment; none: all.
     pub limit: Option<usize>,
-}
-
-/// The SQL of a report.
-pub(crate) fn sql(
-    _report: &Report,
-    _recordings: &[std::sync::Arc<crate::recording::Opened>],
-) -> Result<String, crate::Error> {
-    Err(crate::Error::Report("reports do not run yet".to_owned()))
 }
