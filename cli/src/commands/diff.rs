@@ -4,9 +4,10 @@ use std::ffi::OsString;
 
 use clap::Args;
 use tmq_query::report::{Diff as DiffReport, Measure, Report, Side};
-use tmq_query::{Moment, RecordingRef};
+use tmq_query::{Moment, RecordingRef, SessionOptions};
 
 use crate::args::{FilterArgs, GroupArgs, OutputArgs};
+use crate::engine::Engine;
 use crate::error::Result;
 use crate::input;
 use crate::report::{DiffView, Title};
@@ -67,12 +68,12 @@ impl Diff {
             filters: self.filters.filters()?,
             limit: self.groups.limit(),
         };
-        let session = input::open_with(&recordings, &Default::default())?;
+        let engine = Engine::open_with(&recordings, &SessionOptions::default())?;
         if self.show_sql {
-            return super::sql::show(&session.report_sql(&Report::Diff(report))?, &self.output);
+            return super::sql::show(&engine.report_sql(&Report::Diff(report))?, &self.output);
         }
         let title = Title { recording: describe(&new), when: format!("against {}", describe(&old)) };
-        DiffView { session: &session, report, title, ui }.write(&self.output)
+        DiffView { engine: &engine, report, title, ui }.write(&self.output)
     }
 }
 

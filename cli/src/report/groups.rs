@@ -3,7 +3,6 @@
 use std::fmt::Write;
 
 use arrow::record_batch::RecordBatch;
-use tmq_query::Session;
 use tmq_query::report::{GroupBy, Groups, Mode, Report};
 
 use super::rows::{Frame, Reader};
@@ -12,15 +11,14 @@ use super::{Title, json, print, stream, thousands};
 use tmq_query::tracemalloc::format_size;
 
 use crate::args::OutputArgs;
+use crate::engine::Engine;
 use crate::error::Result;
-use crate::input;
 use crate::output::Format;
-use crate::runtime::block_on;
 use crate::ui::{Styles, Ui};
 
 /// A report of groups, about to be shown.
 pub(crate) struct GroupsReport<'a> {
-    pub(crate) session: &'a Session,
+    pub(crate) engine: &'a Engine,
     pub(crate) report: Groups,
     pub(crate) title: Title,
     pub(crate) ui: Ui,
@@ -54,14 +52,14 @@ impl GroupsReport<'_> {
             let keys = json::group_keys(self.report.group_by);
             let keys = matches!(format, Format::Json | Format::Ndjson).then_some(keys.as_slice());
             let mut out = output.open()?;
-            block_on(async {
-                let rows = input::report(self.session, &report).await?;
+            self.engine.block_on(async {
+                let rows = self.engine.report(&report).await?;
                 stream(rows.schema(), rows, format, &mut out, keys, self.ui).await
             })?;
             return out.finish();
         }
-        let text = block_on(async {
-            let groups = read(self.session, &report).await?;
+        let text = self.engine.block_on(async {
+            let groups = read(self.engine, &report).await?;
             let totals = self.totals(&groups).await?;
             Ok(self.text(&groups, totals, self.styles(output)))
         })?;
@@ -79,7 +77,7 @@ impl GroupsReport<'_> {
             return Ok(sum);
         }
         let all = Report::Groups(Groups { limit: None, ..self.report.clone() });
-        Totals::query(self.session, &all).await
+        Totals::query(self.engine, &all).await
     }
 
     fn text(&self, groups: &[Group], totals: Totals, styles: Styles) -> String {
@@ -152,13 +150,13 @@ impl Totals {
     }
 
     /// Sums over a report without reading its tracebacks.
-    async fn query(session: &Session, report: &Report) -> Result<Self> {
-        let inner = session.report_sql(report)?;
+    async fn query(engine: &Engine, report: &Report) -> Result<Self> {
+        let inner = engine.report_sql(report)?;
         let inner = inner.trim_end().trim_end_matches(';');
         let sql =
             format!("SELECT count(*) AS groups, sum(size) AS size, sum(count) AS count FROM (\n{inner}\n) AS report");
         let mut totals = Self::default();
-        for batch in session.sql(&sql).await?.collect().await? {
+        for batch in engine.sql(&sql).await?.collect().await? {
             let reader = Reader::new(&batch);
             let (groups, size, count) =
                 (reader.integers("groups")?, reader.integers("size")?, reader.integers("count")?);
@@ -173,9 +171,9 @@ impl Totals {
 }
 
 /// Runs a report of groups.
-pub(super) async fn read(session: &Session, report: &Report) -> Result<Vec<Group>> {
+pub(super) async fn read(engine: &Engine, report: &Report) -> Result<Vec<Group>> {
     let mut groups = Vec::new();
-    for batch in input::report(session, report).await?.collect().await? {
+    for batch in engine.report(report).await?.collect().await? {
         decode(&batch, &mut groups)?;
     }
     Ok(groups)
