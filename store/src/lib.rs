@@ -6,6 +6,7 @@
 //! ```
 //! [`schema`] says which tables there are, [`recording`] what lies where, [`version`] who can read what.
 
+pub mod collect;
 mod error;
 pub mod ingest;
 pub mod recording;

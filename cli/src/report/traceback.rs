@@ -1,0 +1,80 @@
+//! `traceback` as text: frames as Python prints them, most recent first, with source lines.
+
+use std::fmt::Write;
+
+use tmq_query::report::{GroupBy, Groups, Report};
+
+use super::groups::{self, Group};
+use super::rows::Frame;
+use super::source::Sources;
+use super::{Title, format_count, json, print, stream};
+use tmq_query::tracemalloc::format_size;
+
+use crate::args::OutputArgs;
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::output::Format;
+use crate::ui::{Styles, Ui};
+
+/// The largest tracebacks, about to be shown.
+pub(crate) struct TracebackView<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) report: Groups,
+    pub(crate) title: Title,
+    /// Most frames to show of each.
+    pub(crate) frames: Option<usize>,
+    pub(crate) ui: Ui,
+}
+
+impl TracebackView<'_> {
+    pub(crate) fn write(&self, output: &OutputArgs) -> Result<()> {
+        let report = Report::Groups(self.report.clone());
+        if let Some(format) = output.format() {
+            let keys = json::group_keys(GroupBy::Traceback);
+            let keys = matches!(format, Format::Json | Format::Ndjson).then_some(keys.as_slice());
+            let mut out = output.open()?;
+            self.engine.block_on(async {
+                let rows = self.engine.report(&report).await?;
+                stream(rows.schema(), rows, format, &mut out, keys, self.ui).await
+            })?;
+            return out.finish();
+        }
+        let groups = self.engine.block_on(groups::read(self.engine, &report))?;
+        let styles = if output.output.is_some() { Styles::PLAIN } else { self.ui.out() };
+        print(output, &self.text(&groups, styles))
+    }
+
+    fn text(&self, groups: &[Group], styles: Styles) -> String {
+        let Title { recording, when } = &self.title;
+        let mut text = String::new();
+        if groups.is_empty() {
+            let _ = writeln!(text, "No blocks of {recording} ({when})");
+            return text;
+        }
+        let _ = writeln!(text, "{} of {recording}, {when}", styles.bold("Largest tracebacks"));
+        let mut sources = Sources::default();
+        for (i, group) in groups.iter().enumerate() {
+            let blocks = format_count(group.count, "memory block", "memory blocks");
+            let size = format_size(group.size as f64, false);
+            let _ = writeln!(text, "{} {blocks}: {size}", styles.bold(format_args!("#{}:", i + 1)));
+            let shown = self.frames.unwrap_or(usize::MAX).min(group.traceback.len());
+            frames(&mut text, &group.traceback[..shown], &mut sources, styles);
+            let hidden = group.traceback.len() - shown;
+            if hidden > 0 {
+                let _ = writeln!(text, "  ... {}", format_count(hidden as i64, "more frame", "more frames"));
+            }
+        }
+        text
+    }
+}
+
+/// `  File "F", line N, in f` for each frame, with its source line below.
+pub(super) fn frames(text: &mut String, frames: &[Frame], sources: &mut Sources, styles: Styles) {
+    for frame in frames {
+        let Frame { filename, lineno, function } = frame;
+        let _ = writeln!(text, "  File \"{filename}\", line {lineno}, in {}", styles.cyan(function));
+        if let Some(line) = sources.line(filename, *lineno) {
+            let _ = writeln!(text, "    {}", styles.dim(line));
+        }
+    }
+}
