@@ -71,7 +71,11 @@ fn sqlite3() {
 
 #[test]
 fn perl() {
-    compare(&["perl", "-e", r#"my %h; $h{"k".($_ % 3000)}{"v$_"} = "x" x ($_ % 50) for 1..30000; print scalar keys %h"#]);
+    compare(&[
+        "perl",
+        "-e",
+        r#"my %h; $h{"k".($_ % 3000)}{"v$_"} = "x" x ($_ % 50) for 1..30000; print scalar keys %h"#,
+    ]);
 }
 
 #[test]
@@ -97,7 +101,8 @@ fn peak_equals_massif() {
         .args(["jq", ".", &file]));
     assert!(status.status.success());
     let text = std::fs::read_to_string(&out).unwrap();
-    let peak: i64 = text.lines().filter_map(|l| l.strip_prefix("mem_heap_B=")).map(|n| n.parse().unwrap()).max().unwrap();
+    let peak: i64 =
+        text.lines().filter_map(|l| l.strip_prefix("mem_heap_B=")).map(|n| n.parse().unwrap()).max().unwrap();
     let recording = record_with(&["-q"], &["jq", ".", &file]);
     assert_eq!(recording.number("peak_bytes"), peak);
 }

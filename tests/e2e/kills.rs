@@ -46,7 +46,8 @@ fn kill_and_open(whom: &str, delay: Duration) -> i64 {
     recording.check_consistency();
     recording.check_nothing_lost();
     // Each thread of the storm holds at most one block of its loop, so every free found its allocation.
-    let live = recording.integer("select count(*) from allocations where free_ns is null and size between 1000 and 1063");
+    let live =
+        recording.integer("select count(*) from allocations where free_ns is null and size between 1000 and 1063");
     assert!(live <= 4, "{live} blocks live at the kill");
     recording.number("allocations")
 }

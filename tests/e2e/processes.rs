@@ -55,7 +55,19 @@ fn redis_under_load() {
         std::thread::sleep(Duration::from_millis(50));
     }
     let bench = run_bounded(
-        Command::new("redis-benchmark").args(["-p", &port, "-n", "20000", "-q", "-t", "set,get,lpush,hset", "-d", "100", "-r", "10000"]),
+        Command::new("redis-benchmark").args([
+            "-p",
+            &port,
+            "-n",
+            "20000",
+            "-q",
+            "-t",
+            "set,get,lpush,hset",
+            "-d",
+            "100",
+            "-r",
+            "10000",
+        ]),
         BOUND,
     );
     assert!(bench.status.success());

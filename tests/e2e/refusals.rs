@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::support::{Recording, compile, record, record_with, run, scratch, tmq, workload};
 
-const HELLO: &str = "#include <stdio.h>\n#include <stdlib.h>\nint main(void) { free(malloc(10)); puts(\"hello\"); return 0; }\n";
+const HELLO: &str =
+    "#include <stdio.h>\n#include <stdlib.h>\nint main(void) { free(malloc(10)); puts(\"hello\"); return 0; }\n";
 
 /// Exit code for programs that cannot be recorded.
 const CANNOT_RECORD: i32 = 3;
@@ -96,7 +97,8 @@ fn state(pid: &str) -> char {
 #[test]
 fn full_disk() {
     let small = scratch("small-disk");
-    let mounted = run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(&small)).status.success();
+    let mounted =
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(&small)).status.success();
     assert!(mounted, "this test mounts a small tmpfs and needs to run as root");
     let output = run(tmq()
         .args(["record", "-q", "-o"])

@@ -77,12 +77,14 @@ fn random_call_trees() {
     ];
     let (mut verified, mut seed) = (0, 1u64);
     while verified < goal {
-        let flags: Vec<&str> = compilers[seed as usize % compilers.len()].iter().copied().filter(|f| *f != "-static-pie").collect();
+        let flags: Vec<&str> =
+            compilers[seed as usize % compilers.len()].iter().copied().filter(|f| *f != "-static-pie").collect();
         let program = compile(&random_program(seed, 300), &flags);
         let recording = record_with(&["-q", "--verify=1"], &[&program]);
         assert_eq!(recording.output.stdout, b"done\n", "seed {seed} {flags:?}");
         recording.check_nothing_lost();
-        let odd = recording.sql("select quality, count(*) as n from stacks where quality not in ('complete') group by quality");
+        let odd = recording
+            .sql("select quality, count(*) as n from stacks where quality not in ('complete') group by quality");
         assert!(odd.is_empty(), "seed {seed} {flags:?}: {odd:?}");
         verified += recording.integer("select cast(value as bigint) from metadata where key = 'verified_stacks'");
         seed += 1;
@@ -107,7 +109,16 @@ fn gdb_sees_the_same_callers() {
     gdb.args(["-batch", "-nx", "-ex", "set confirm off", "-ex", "set debuginfod enabled off", "-ex", "break leaf"]);
     gdb.args(["-ex", "run"]);
     for _ in 0..40 {
-        gdb.args(["-ex", "ignore 1 97", "-ex", "continue", "-ex", "bt -frame-info location-and-address", "-ex", "echo END\\n"]);
+        gdb.args([
+            "-ex",
+            "ignore 1 97",
+            "-ex",
+            "continue",
+            "-ex",
+            "bt -frame-info location-and-address",
+            "-ex",
+            "echo END\\n",
+        ]);
     }
     let text = String::from_utf8_lossy(&run(gdb.arg(&program)).stdout).into_owned();
     let mut compared = 0;

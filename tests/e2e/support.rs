@@ -203,7 +203,8 @@ impl Recording {
     /// No event was lost, no stack failed verification, no block changed hands out of order.
     pub fn check_nothing_lost(&self) {
         assert_eq!(self.number("lost_events"), 0, "{:?}", self.sql("select * from losses"));
-        let bad = "select count(*) from losses where reason in ('stack_mismatch', 'unpaired', 'no_chunk', 'corrupt_stream')";
+        let bad =
+            "select count(*) from losses where reason in ('stack_mismatch', 'unpaired', 'no_chunk', 'corrupt_stream')";
         assert_eq!(self.integer(bad), 0, "{:?}", self.sql("select * from losses"));
     }
 }

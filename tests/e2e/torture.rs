@@ -38,7 +38,8 @@ fn same_command(command: Vec<&str>) -> Recording {
 #[test]
 fn before_and_after_main() {
     let recording = same("early.c", &[]);
-    let of = |size: i64| recording.integer(&format!("select count(*) from allocations where size = {size} and domain = 0"));
+    let of =
+        |size: i64| recording.integer(&format!("select count(*) from allocations where size = {size} and domain = 0"));
     assert_eq!((of(22), of(77), of(78)), (1, 1, 1), "{:?}", recording.sql("select size from allocations"));
 }
 
@@ -100,7 +101,8 @@ fn signal_handlers() {
 fn jumps_and_coroutines() {
     let recording = same("jumps.c", &[]);
     let of = |low: i64, high: i64| {
-        recording.integer(&format!("select count(*) from allocations where size between {low} and {high} and domain = 0"))
+        recording
+            .integer(&format!("select count(*) from allocations where size between {low} and {high} and domain = 0"))
     };
     assert_eq!(of(200, 209), 1000);
     assert_eq!(of(300, 300), 1000);
@@ -134,7 +136,10 @@ fn corner_cases_and_errno() {
     let recording = same("semantics.c", &[]);
     // One row per call that gave a block; failed ones leave no trace; 8 GiB is kept whole.
     assert_eq!(recording.integer("select count(*) from allocations where size = 8589934592"), 1);
-    assert_eq!(recording.integer("select count(*) from allocations where domain = 0 and free_ns is null and size = 100"), 0);
+    assert_eq!(
+        recording.integer("select count(*) from allocations where domain = 0 and free_ns is null and size = 100"),
+        0
+    );
     let maps = recording.sql("select size from allocations where domain = 1 order by size");
     let sizes: Vec<i64> = maps.iter().map(|r| r["size"].as_i64().unwrap()).collect();
     assert_eq!(sizes.iter().sum::<i64>(), (2 + 3 + 5 + 50) * 4096, "{sizes:?}");
@@ -152,16 +157,20 @@ fn denied_system_calls() {
     let recording = same("seccomp.c", &[]);
     assert!(recording.number("allocations") >= 80_000);
     // Without /proc nothing is known about a thread's stack: the first frame is there, the rest is said to be missing.
-    let broken = "select count(*) from allocations a join stacks s on a.stack_id = s.stack_id where s.quality = 'broken'";
+    let broken =
+        "select count(*) from allocations a join stacks s on a.stack_id = s.stack_id where s.quality = 'broken'";
     assert!(recording.integer(broken) >= 80_000);
 }
 
 #[test]
 fn hard_stacks() {
-    for flags in [&["-O0"][..], &["-O2", "-fomit-frame-pointer"], &["-O2", "-fno-omit-frame-pointer"], &["-O3", "-mavx2"]] {
+    for flags in
+        [&["-O0"][..], &["-O2", "-fomit-frame-pointer"], &["-O2", "-fno-omit-frame-pointer"], &["-O3", "-mavx2"]]
+    {
         let program = workload_with("stacks.c", flags);
         let recording = same_command(vec![program.to_str().unwrap()]);
-        let broken = recording.sql("select quality, count(*) as n from stacks where quality <> 'complete' group by quality");
+        let broken =
+            recording.sql("select quality, count(*) as n from stacks where quality <> 'complete' group by quality");
         assert!(broken.is_empty(), "{flags:?} {broken:?}");
     }
     let recording = same("stacks.c", &["5000"]);
