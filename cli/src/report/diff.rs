@@ -5,7 +5,7 @@ use std::fmt::Write;
 use arrow::record_batch::RecordBatch;
 use tmq_query::report::{Diff, GroupBy, Report};
 
-use super::groups::plural;
+use super::groups::groups;
 use super::rows::{Frame, Reader};
 use super::source::Sources;
 use super::{Title, json, print, stream, thousands};
@@ -91,12 +91,9 @@ impl DiffView<'_> {
 
     fn text(&self, changes: &[Change], totals: &Totals, styles: Styles) -> String {
         let Title { recording, when } = &self.title;
-        let name = plural(self.report.group_by);
         let mut text = String::new();
-        let head = match changes.len() as i64 == totals.groups {
-            true => format!("{} {name}", thousands(totals.groups)),
-            false => format!("Top {} {name}", thousands(changes.len() as i64)),
-        };
+        let count = groups(changes.len() as i64, self.report.group_by);
+        let head = if changes.len() as i64 == totals.groups { count } else { format!("Top {count}") };
         let _ = writeln!(text, "{} of {recording} {when}, largest change first", styles.bold(head));
         let mut sources = Sources::default();
         for (i, change) in changes.iter().enumerate() {

@@ -7,7 +7,7 @@ use tmq_query::report::{GroupBy, Groups, Mode, Report};
 
 use super::rows::{Frame, Reader};
 use super::source::Sources;
-use super::{Title, json, print, stream, thousands};
+use super::{Title, format_count, json, print, stream, thousands};
 use tmq_query::tracemalloc::format_size;
 
 use crate::args::OutputArgs;
@@ -82,16 +82,13 @@ impl GroupsReport<'_> {
 
     fn text(&self, groups: &[Group], totals: Totals, styles: Styles) -> String {
         let Title { recording, when } = &self.title;
-        let name = plural(self.report.group_by);
         let mut text = String::new();
         if groups.is_empty() {
             let _ = writeln!(text, "No blocks of {recording} ({when})");
             return text;
         }
-        let head = match groups.len() as i64 == totals.groups {
-            true => format!("{} {name}", thousands(totals.groups)),
-            false => format!("Top {} {name}", thousands(groups.len() as i64)),
-        };
+        let count = self::groups(groups.len() as i64, self.report.group_by);
+        let head = if groups.len() as i64 == totals.groups { count } else { format!("Top {count}") };
         let _ = writeln!(text, "{} of {recording}, {when}", styles.bold(head));
         let mut sources = Sources::default();
         for (i, group) in groups.iter().enumerate() {
@@ -200,19 +197,20 @@ fn decode(batch: &RecordBatch, groups: &mut Vec<Group>) -> Result<()> {
     Ok(())
 }
 
-/// What the groups of a key are called.
-pub(super) fn plural(group_by: GroupBy) -> &'static str {
-    match group_by {
-        GroupBy::Site => "sites",
-        GroupBy::Lineno => "lines",
-        GroupBy::Filename => "files",
-        GroupBy::Traceback => "tracebacks",
-        GroupBy::Function => "functions",
-        GroupBy::Module => "modules",
-        GroupBy::Thread => "threads",
-        GroupBy::Process => "processes",
-        GroupBy::Kind => "kinds",
-        GroupBy::Domain => "domains",
-        GroupBy::Size => "sizes",
-    }
+/// `2 sites`, `1 site`: how many groups of a key there are.
+pub(super) fn groups(count: i64, group_by: GroupBy) -> String {
+    let (one, many) = match group_by {
+        GroupBy::Site => ("site", "sites"),
+        GroupBy::Lineno => ("line", "lines"),
+        GroupBy::Filename => ("file", "files"),
+        GroupBy::Traceback => ("traceback", "tracebacks"),
+        GroupBy::Function => ("function", "functions"),
+        GroupBy::Module => ("module", "modules"),
+        GroupBy::Thread => ("thread", "threads"),
+        GroupBy::Process => ("process", "processes"),
+        GroupBy::Kind => ("kind", "kinds"),
+        GroupBy::Domain => ("domain", "domains"),
+        GroupBy::Size => ("size", "sizes"),
+    };
+    format_count(count, one, many)
 }

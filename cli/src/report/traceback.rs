@@ -68,13 +68,22 @@ impl TracebackView<'_> {
     }
 }
 
+/// Equal frames in a row that are shown; recursion is summed up after so many, as Python does.
+const REPEATS_SHOWN: usize = 3;
+
 /// `  File "F", line N, in f` for each frame, with its source line below.
 pub(super) fn frames(text: &mut String, frames: &[Frame], sources: &mut Sources, styles: Styles) {
-    for frame in frames {
-        let Frame { filename, lineno, function } = frame;
-        let _ = writeln!(text, "  File \"{filename}\", line {lineno}, in {}", styles.cyan(function));
-        if let Some(line) = sources.line(filename, *lineno) {
-            let _ = writeln!(text, "    {}", styles.dim(line));
+    for run in frames.chunk_by(|a, b| a == b) {
+        for Frame { filename, lineno, function } in run.iter().take(REPEATS_SHOWN) {
+            let _ = writeln!(text, "  File \"{filename}\", line {lineno}, in {}", styles.cyan(function));
+            if let Some(line) = sources.line(filename, *lineno) {
+                let _ = writeln!(text, "    {}", styles.dim(line));
+            }
+        }
+        let hidden = run.len().saturating_sub(REPEATS_SHOWN);
+        if hidden > 0 {
+            let times = if hidden == 1 { "time" } else { "times" };
+            let _ = writeln!(text, "  [Previous line repeated {hidden} more {times}]");
         }
     }
 }
