@@ -33,7 +33,7 @@ impl AddressView<'_> {
             })?;
             return out.finish();
         }
-        let batches = self.engine.block_on(async { Ok(self.engine.report(&self.report).await?.collect().await?) })?;
+        let batches = self.engine.block_on(async { self.engine.report(&self.report).await?.collect().await })?;
         let styles = if output.output.is_some() { Styles::PLAIN } else { self.ui.out() };
         let mut text = String::new();
         let mut sources = Sources::default();
