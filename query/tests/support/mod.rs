@@ -2,7 +2,7 @@
 
 pub mod generate;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tmq_query::arrow::array::RecordBatch;

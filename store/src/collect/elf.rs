@@ -1,4 +1,4 @@
-//! Facts about an ELF file that decide whether its program can be recorded. Parsing only; [`inspect`](super::inspect)
+//! Facts about an ELF file that decide whether its program can be recorded. Parsing only; [`inspect`](super::inspect())
 //! draws the conclusions.
 
 use object::elf::{EM_AARCH64, EM_X86_64, FileHeader32, FileHeader64, SHT_DYNSYM, SHT_SYMTAB, STT_FUNC, STT_GNU_IFUNC};

@@ -6,13 +6,13 @@
 //!        └── launch (LD_PRELOAD)┘◀─free────┘
 //! ```
 //!
-//! - [`whole`], [`record`]: a recording from beginning to end; [`session`]: the loop while the target runs; [`facts`]: what
+//! - [`whole`], [`mod@record`]: a recording from beginning to end; [`session`]: the loop while the target runs; [`facts`]: what
 //!   is known before
 //! - [`region`]: the shared memory, behind safe methods that trust nothing in it
 //! - [`drain`]: rounds over its chunks, the order of streams, the watermark
 //! - [`processes`], [`names`], [`procfs`]: who is recorded and whether they still run
-//! - [`inspect`], [`elf`], [`launch`]: the program before it runs, and running it
-//! - [`clock`], [`pace`], [`heartbeat`], [`mark`]: ticks and time, sleep between rounds, a sign of life, named moments
+//! - [`mod@inspect`], [`elf`], [`launch`]: the program before it runs, and running it
+//! - [`clock`], [`pace`], [`heartbeat`], [`mod@mark`]: ticks and time, sleep between rounds, a sign of life, named moments
 //! - [`sys`]: system calls. `unsafe` is in `region` and `sys` only.
 
 mod clock;

@@ -234,7 +234,7 @@ fn check_timeline(recording: &Recording, expected: &Expected) {
     let mut before = 0.0;
     for bin in rows(recording, &TIMELINE) {
         let start = bin["bin_ns"].int();
-        let within =
+        let mut within =
             expected.history.iter().filter(|(ns, _)| (start..start + width).contains(ns)).map(|(_, live)| *live);
         let most = within.clone().fold(before, f64::max);
         before = within.next_back().unwrap_or(before);
