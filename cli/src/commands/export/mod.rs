@@ -17,7 +17,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::input::{self, RecordingArg};
 use crate::output::Destination;
-use crate::report::{Frame, Reader};
+use crate::report::{Frame, Reader, wait};
 use crate::ui::Ui;
 
 /// Write stacks and their memory for another viewer
@@ -107,7 +107,7 @@ impl Export {
                 Error::usage("pprof is binary, a terminal cannot show it").hint("write it to a file: -o app.pb")
             );
         }
-        let stacks = engine.block_on(async {
+        let stacks = wait(&engine, ui, async {
             let mut rows = engine.report(&report).await?;
             let mut stacks = Vec::new();
             while let Some(batch) = rows.next().await {
