@@ -245,8 +245,12 @@ fn register(forked_from: u32) -> bool {
         return false;
     }
     let pid = sys::getpid();
-    let Some(index) = region.claim_process(pid) else { return false };
     let header = region.header();
+    // Without following, only the process that the collector started is recorded (whatever it execs).
+    if header.follow.load(Relaxed) == 0 && sys::getppid() != header.collector_pid.load(Relaxed) {
+        return false;
+    }
+    let Some(index) = region.claim_process(pid) else { return false };
     let incarnation = header.next_incarnation.0.fetch_add(1, Relaxed);
     let slot = region.process_slot(index);
     slot.pid.store(pid, Relaxed);

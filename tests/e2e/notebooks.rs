@@ -40,7 +40,7 @@ for name in sorted(os.listdir(directory)):
         table = name.removesuffix('.parquet')
         files = path if name.endswith('.parquet') else path + '/*.parquet'
         rows = pq.read_table(path).num_rows
-        assert rows == duckdb.sql(f\"select count(*) from '{files}'\").fetchone()[0], name
+        assert rows == duckdb.sql(f\"select count(*) from '{files}'\").fetchall()[0][0], name
         print(table, rows)
 ";
     let output = run(Command::new("python3").args(["-c", script]).arg(&recording.dir));

@@ -20,12 +20,7 @@ pub(crate) fn sql(report: &Report, recordings: &[Arc<Opened>]) -> Result<String,
 }
 
 /// The recording at a position, as a part of a report.
-pub(crate) fn source(
-    recordings: &[Arc<Opened>],
-    index: usize,
-    n: String,
-    number: usize,
-) -> Result<Source<'_>, Error> {
+pub(crate) fn source(recordings: &[Arc<Opened>], index: usize, n: String, number: usize) -> Result<Source<'_>, Error> {
     let opened = recordings.get(index).ok_or(Error::NoRecording)?;
     Ok(Source::new(opened, recordings.len() == 1, n, number))
 }
@@ -81,7 +76,9 @@ fn side(
     let counted = Counted::new(source, measure, group_by, filters);
     let mut parts = counted.sql()?;
     let facts = counted.name();
+    let by_stack = inline(files::by_stack, &[("facts", &facts)]);
     let base = [
+        ("by_stack", by_stack.as_str()),
         ("n", source.n.as_str()),
         ("schema", source.schema.as_str()),
         ("facts", facts.as_str()),
@@ -93,9 +90,7 @@ fn side(
     } else if group_by.is_frame() {
         parts.push(match (mode, first_flag(group_by)) {
             (Mode::MostRecent, _) => with(files::frames_leaf, &[("leaf", leaf(group_by))]),
-            (Mode::Cumulative, _) => {
-                with(files::frames_every, &[("how", "as often as they occur"), ("which", "TRUE")])
-            }
+            (Mode::Cumulative, _) => with(files::frames_every, &[("how", "as often as they occur"), ("which", "TRUE")]),
             (Mode::Inclusive, Some(flag)) => {
                 with(files::frames_every, &[("how", "once for each group"), ("which", flag)])
             }
@@ -105,8 +100,7 @@ fn side(
             }
         });
     }
-    let columns: String =
-        keys.keys.iter().chain(keys.rest).map(|(name, sql)| format!("{sql} AS {name}, ")).collect();
+    let columns: String = keys.keys.iter().chain(keys.rest).map(|(name, sql)| format!("{sql} AS {name}, ")).collect();
     let columns = fill(&columns, &base);
     let by: Vec<&str> = keys.keys.iter().map(|(_, sql)| *sql).collect();
     let from = fill(keys.from, &base);
@@ -116,10 +110,8 @@ fn side(
 
 /// The numbering of lines over all recordings of a report.
 fn lines(sources: &[&Source<'_>]) -> String {
-    let frames: Vec<String> = sources
-        .iter()
-        .map(|s| inline(files::lines_of, &[("number", &s.number), ("schema", &s.schema)]))
-        .collect();
+    let frames: Vec<String> =
+        sources.iter().map(|s| inline(files::lines_of, &[("number", &s.number), ("schema", &s.schema)])).collect();
     fill(files::lines, &[("frames", &frames.join(" UNION ALL "))])
 }
 
@@ -158,11 +150,18 @@ fn diff_sql(diff: &Diff, recordings: &[Arc<Opened>]) -> Result<String, Error> {
         parts.extend(side(source, &own.measure, *group_by, *mode, filters, keys)?);
     }
     parts.push(changes(&sources, keys));
-    let (limit, each) = (limit_sql(*limit), each_side(sides.len()));
+    let limit = limit_sql(*limit);
+    let each = each_side(sides.len(), |name| format!("{name}, "));
     if *group_by == GroupBy::Traceback {
         let texts: Vec<String> = distinct.iter().map(|s| texts_of(s)).collect();
         let texts = texts.join(" UNION ALL ");
-        let result = fill(files::result_diff_tracebacks, &[("limit", &limit), ("texts", &texts), ("each", &each)]);
+        let each_min = each_side(sides.len(), |name| format!("min({name}) AS {name}, "));
+        let result = fill(files::result_diff_tracebacks, &[
+            ("limit", &limit),
+            ("texts", &texts),
+            ("each", &each),
+            ("each_min", &each_min),
+        ]);
         return Ok(format!("WITH\n{},\n{result}", parts.join(",\n")));
     }
     let order = keys.order();
@@ -212,12 +211,13 @@ fn changes(sources: &[Source<'_>], keys: &Keys) -> String {
     )
 }
 
-/// `size_1, count_1, ...` where more than two sides are compared.
-fn each_side(sides: usize) -> String {
+/// `size_1`, `count_1`, ... where more than two sides are compared, each as `column` writes it.
+fn each_side(sides: usize, column: impl Fn(&str) -> String) -> String {
     if sides < 3 {
         return String::new();
     }
-    (1..=sides).map(|side| format!("size_{side}, count_{side}, ")).collect()
+    let names = (1..=sides).flat_map(|side| [format!("size_{side}"), format!("count_{side}")]);
+    names.map(|name| column(&name)).collect()
 }
 
 fn address_sql(report: &Address, recordings: &[Arc<Opened>]) -> Result<String, Error> {

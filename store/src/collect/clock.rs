@@ -5,9 +5,9 @@ use std::fs;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::sink::Sink;
-use crate::ingest::Input;
-use crate::Error;
 use super::sys;
+use crate::Error;
+use crate::ingest::Input;
 
 /// Distance of the two readings: each is good to about 30 ns, so the frequency to about 2 in a million.
 const DISTANCE: Duration = Duration::from_millis(20);

@@ -28,9 +28,9 @@ use tmq_wire::record::{Kind, Slot};
 use super::processes::Processes;
 use super::region::Region;
 use super::sink::Sink;
-use crate::ingest::Input;
-use crate::Error;
 use super::sys;
+use crate::Error;
+use crate::ingest::Input;
 
 /// By then a store is visible to every other processor: store buffers drain within a microsecond, and at the latest
 /// when their processor does something else.
@@ -304,7 +304,7 @@ impl<'a> Drain<'a> {
             }
             self.round.slots += self.buffer.len() as u64;
             sink.input(Input::Slots { incarnation, stream, slots: &self.buffer })?;
-            }
+        }
         if sealed {
             if self.streams.len() >= MAX_STREAMS {
                 self.streams.clear();

@@ -65,3 +65,10 @@ pub enum Error {
         source: io::Error,
     },
 }
+
+impl Error {
+    /// Makes an error of a system call.
+    pub(super) fn system(action: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::System { action, source }
+    }
+}

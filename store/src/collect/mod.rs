@@ -3,14 +3,16 @@
 //! ```text
 //!  target threads ──chunks──▶ region ──▶ drain ──Input──▶ Sink (store)
 //!        ▲                      ▲          │
-//!        └── launch (LD_PRELOAD)┘◀─free────┘      record: the loop around it all
+//!        └── launch (LD_PRELOAD)┘◀─free────┘
 //! ```
 //!
+//! - [`whole`], [`record`]: a recording from beginning to end; [`session`]: the loop while the target runs; [`facts`]: what
+//!   is known before
 //! - [`region`]: the shared memory, behind safe methods that trust nothing in it
 //! - [`drain`]: rounds over its chunks, the order of streams, the watermark
 //! - [`processes`], [`names`], [`procfs`]: who is recorded and whether they still run
 //! - [`inspect`], [`elf`], [`launch`]: the program before it runs, and running it
-//! - [`clock`], [`pace`], [`mark`]: ticks and time, sleep between rounds, moments named from outside
+//! - [`clock`], [`pace`], [`heartbeat`], [`mark`]: ticks and time, sleep between rounds, a sign of life, named moments
 //! - [`sys`]: system calls. `unsafe` is in `region` and `sys` only.
 
 mod clock;
@@ -28,6 +30,7 @@ mod processes;
 mod procfs;
 mod record;
 mod region;
+mod session;
 mod sink;
 mod sys;
 mod whole;
@@ -38,9 +41,9 @@ mod testing;
 pub use error::Error;
 pub use inspect::{Inspection, Verdict, inspect};
 pub use mark::mark;
-pub use record::{Ended, Observer, Options, Progress, record_into};
+pub use record::{Ended, Observer, Options, Progress};
 pub use region::Config;
+pub use sink::SinkError;
+pub use sys::Exit;
 pub use tmq_wire::layout::OnFull;
 pub use whole::{Outcome, record};
-pub use sink::{Input, ProcessCounters, Sink, SinkError};
-pub use sys::Exit;

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::procfs;
 use super::sink::Sink;
-use crate::ingest::Input;
 use crate::Error;
+use crate::ingest::Input;
 
 const FIRST_DISTANCE: Duration = Duration::from_millis(30);
 const LAST_DISTANCE: Duration = Duration::from_secs(4);

@@ -11,15 +11,15 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
 use tmq_wire::ProcessSlot;
-use tmq_wire::layout::{LossReason, PROCESS_CLAIMED, PROCESS_ENDED, PROCESS_FREE, PROCESS_LIVE, PROCESS_SLOTS};
+use tmq_wire::layout::{PROCESS_CLAIMED, PROCESS_ENDED, PROCESS_FREE, PROCESS_LIVE, PROCESS_SLOTS};
 
 use super::names::Names;
 use super::procfs::{self, Memory, Stat};
 use super::region::Region;
 use super::sink::Sink;
-use crate::ingest::{Input, ProcessCounters};
-use crate::Error;
 use super::sys::{self, Exit, Watch};
+use crate::Error;
+use crate::ingest::{Input, ProcessCounters};
 
 /// How often processes without a pidfd, and slots that are claimed but never filled, are looked at.
 const SLOW_CHECK: Duration = Duration::from_millis(20);
@@ -69,7 +69,7 @@ pub(super) struct Processes {
     exit: Option<Exit>,
     since: u64,
     next_slow_check: Instant,
-    page_bytes: u64,
+    page_bytes: i64,
     pub(super) names: Names,
 }
 
@@ -312,9 +312,9 @@ impl Processes {
     }
 
     /// Resident memory of all running images.
-    pub(super) fn resident_bytes(&self) -> u64 {
+    pub(super) fn resident_bytes(&self) -> i64 {
         let running = self.live.values().filter(|process| process.end.is_none());
-        running.filter_map(|process| process.memory.resident(self.page_bytes)).fold(0, u64::saturating_add)
+        running.filter_map(|process| process.memory.resident(self.page_bytes)).fold(0, i64::saturating_add)
     }
 
     /// Reads the names of threads that are due.
@@ -335,25 +335,16 @@ impl Processes {
         {
             release(slot);
         }
-        let Some(end) = process.end else { return still_running(incarnation, counters, sink) };
         let last_of_child = process.pid == self.child && !self.live.values().any(|other| other.pid == self.child);
-        let (exit_code, exit_signal) = match self.exit.filter(|_| last_of_child) {
+        let (exit_code, exit_signal) = match self.exit.filter(|_| last_of_child && process.end.is_some()) {
             Some(Exit::Code(code)) => (Some(code), None),
             Some(Exit::Signal(signal)) => (None, Some(signal)),
             None => (None, None),
         };
-        let tsc = process.retired.unwrap_or(end);
-        sink.input(Input::ProcessEnded { incarnation, tsc: Some(tsc), exit_code, exit_signal, counters })
+        // No end: it runs on after the recording was closed.
+        let tsc = process.retired.or(process.end);
+        sink.input(Input::ProcessEnded { incarnation, tsc, exit_code, exit_signal, counters })
     }
-}
-
-/// What an image lost that the closed recording did not wait for. Such an image has no end.
-fn still_running(incarnation: u32, counters: ProcessCounters, sink: &mut dyn Sink) -> Result<(), Error> {
-    for (reason, count) in LossReason::ALL.iter().zip(counters.losses).filter(|&(_, count)| count > 0) {
-        let detail = "records lost in a process that ran on after the recording was closed";
-        sink.input(Input::Loss { incarnation: Some(incarnation), reason: reason.name(), count, detail })?;
-    }
-    Ok(())
 }
 
 fn counters(slot: &ProcessSlot) -> ProcessCounters {

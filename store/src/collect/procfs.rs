@@ -62,11 +62,11 @@ impl Memory {
         Self(None)
     }
 
-    pub(super) fn resident(&self, page_bytes: u64) -> Option<u64> {
+    pub(super) fn resident(&self, page_bytes: i64) -> Option<i64> {
         let mut buffer = [0; 128];
         let n = self.0.as_ref()?.read_at(&mut buffer, 0).ok()?;
         let line = std::str::from_utf8(buffer.get(..n)?).ok()?;
-        let pages: u64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
+        let pages: i64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
         pages.checked_mul(page_bytes)
     }
 }

@@ -1,10 +1,10 @@
 //! Where the collector's findings go: the store, or in tests something that checks them.
 
-use crate::ingest::Ingest;
-pub use crate::ingest::{Input, ProcessCounters};
+use crate::Error;
+use crate::ingest::{Ingest, Input};
 
 /// An error of a sink: what became of the recording's files.
-pub type SinkError = crate::Error;
+pub type SinkError = Error;
 
 /// Takes what the collector learns. Slots of one stream arrive in stream order and end at record boundaries; an image is
 /// announced before its slots, and none follow its end.
@@ -13,11 +13,11 @@ pub trait Sink {
     ///
     /// # Errors
     /// The recording cannot go on, for example because the disk is full.
-    fn input(&mut self, input: Input<'_>) -> Result<(), SinkError>;
+    fn input(&mut self, input: Input<'_>) -> Result<(), Error>;
 }
 
 impl Sink for Ingest {
-    fn input(&mut self, input: Input<'_>) -> Result<(), SinkError> {
+    fn input(&mut self, input: Input<'_>) -> Result<(), Error> {
         Self::input(self, input)
     }
 }

@@ -209,9 +209,9 @@ pub(super) fn is_executable(path: &CStr) -> bool {
 }
 
 /// Bytes in a memory page.
-pub(super) fn page_bytes() -> u64 {
+pub(super) fn page_bytes() -> i64 {
     // SAFETY: no pointers are passed.
-    unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.try_into().unwrap_or(4096)
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) }
 }
 
 /// Maps a file to look at it. Its content may change under the reader, so only checked parsers may read it.

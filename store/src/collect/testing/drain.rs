@@ -9,13 +9,13 @@ use tmq_wire::record::{FIRST_NODE, Kind, NO_STACK};
 
 use super::sink::Check;
 use super::writer::Process;
+use crate::Error;
 use crate::collect::drain::Drain;
 use crate::collect::processes::Processes;
 use crate::collect::region::{Config, Region};
-use crate::Error;
 use crate::collect::sink::Sink;
-use crate::ingest::Input;
 use crate::collect::sys;
+use crate::ingest::Input;
 
 pub(super) fn region(chunks: u32) -> Region {
     Region::create(&Config { chunks, ..Config::default() }).unwrap()
@@ -79,7 +79,7 @@ fn everything_committed_arrives_and_chunks_return() {
     assert_eq!(sink.names.get(&(1, own())).map(String::is_empty), Some(false));
     drain.last_round(&mut sink).unwrap();
     assert_eq!(free_chunks(&region), 4);
-    assert!(sink.images[&1].ended.is_none(), "this process runs on");
+    assert_eq!(sink.images[&1].ended.unwrap().0, None, "this process runs on");
     sink.assert_sound();
 }
 
@@ -209,7 +209,7 @@ fn exec_ends_the_older_image_when_the_newer_began() {
     newer.stream(own()).event(Kind::Malloc, 0, 1, NO_STACK);
     drain.round(false, &mut sink).unwrap();
     assert_eq!(sink.events(), 2501);
-    assert_eq!(sink.images[&1].ended.unwrap().0, sink.images[&2].start);
+    assert_eq!(sink.images[&1].ended.unwrap().0, Some(sink.images[&2].start));
     assert!(sink.images[&2].ended.is_none());
     assert_eq!(region.process(older.slot as usize).unwrap().state.load(Relaxed), PROCESS_FREE);
     assert_eq!(region.chunk(0).unwrap().state.load(Relaxed), CHUNK_FREE);
@@ -229,7 +229,7 @@ fn a_process_that_is_gone_before_it_is_seen_still_counts() {
     drain.round(false, &mut sink).unwrap();
     assert_eq!(sink.events(), 1);
     let (end, code, signal, counters) = sink.images[&1].ended.unwrap();
-    assert_eq!((end > 0, code, signal, counters.hooks), (true, None, None, 9));
+    assert_eq!((end.is_some(), code, signal, counters.hooks), (true, None, None, 9));
     assert_eq!((free_chunks(&region), slot.hooks.load(Relaxed)), (4, 0));
     sink.assert_sound();
 }

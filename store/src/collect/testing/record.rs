@@ -9,8 +9,6 @@ use super::hostile::Random;
 use super::programs::{ENV_FAKE, TEST};
 use super::sink::Check;
 use crate::collect::record::{Ended, Observer, Options, Progress, record_into};
-use crate::collect::region::Config;
-use crate::collect::sink::SinkError;
 use crate::collect::{Error, Exit, Verdict, mark, sys};
 
 /// Dispositions of signals belong to the process: one recording at a time.
@@ -30,7 +28,7 @@ fn harmless_library() -> PathBuf {
         .into()
 }
 
-pub(super) struct Directory(PathBuf);
+pub(super) struct Directory(pub(super) PathBuf);
 
 impl Directory {
     pub(super) fn new(name: &str) -> Self {
@@ -47,14 +45,9 @@ impl Drop for Directory {
 }
 
 pub(super) fn options(directory: &Directory, command: &[&str]) -> Options {
-    Options {
-        command: command.iter().map(OsString::from).collect(),
-        output: Some(directory.0.clone()),
-        preload: harmless_library(),
-        config: Config::default(),
-        wait_for_descendants: true,
-        run_anyway: false,
-    }
+    let mut options = Options::new(command.iter().map(OsString::from).collect(), harmless_library());
+    options.output = Some(directory.0.clone());
+    options
 }
 
 /// A command that runs one of `programs` with the output of the test harness hidden.
@@ -85,7 +78,7 @@ fn a_program_with_threads_is_recorded_whole() {
         );
         assert_eq!((check.images.len(), check.streams.len(), check.clocks), (1, 4, 1));
         let (end, code, signal, _) = check.images[&1].ended.unwrap();
-        assert_eq!((end > 0, code, signal), (true, Some(0), None));
+        assert_eq!((end.is_some(), code, signal), (true, Some(0), None));
         assert!(check.losses.is_empty(), "{:?}", check.losses);
         assert!(check.names.values().any(|name| name.starts_with("writer-")), "{:?}", check.names);
     }
@@ -111,7 +104,7 @@ fn a_kill_loses_nothing_that_was_committed() {
         assert_eq!(ended.exit, Some(Exit::Signal(libc::SIGKILL)));
         for image in check.images.values() {
             let (end, code, signal, _) = image.ended.unwrap();
-            assert_eq!((end > 0, code, signal), (true, None, Some(libc::SIGKILL)));
+            assert_eq!((end.is_some(), code, signal), (true, None, Some(libc::SIGKILL)));
         }
         assert!(check.losses.is_empty(), "{:?}", check.losses);
     }
@@ -128,7 +121,7 @@ fn images_that_follow_each_other_by_exec_are_told_apart() {
         assert_eq!(pair[0].pid, pair[1].pid);
         let (end, code, ..) = pair[0].ended.unwrap();
         assert_eq!(code, None);
-        assert!(end <= pair[1].start);
+        assert!(end.unwrap() <= pair[1].start);
     }
     assert_eq!(images[4].ended.unwrap().1, Some(0));
 }
@@ -141,7 +134,7 @@ fn a_tree_of_processes_is_one_recording() {
     assert_eq!(ended.exit, Some(Exit::Code(0)));
     assert_eq!((check.images.len(), check.events()), (40, 100_000));
     assert_eq!(check.images.values().filter(|image| image.forked_from == 0).count(), 1);
-    assert!(check.images.values().all(|image| image.ended.is_some()));
+    assert!(check.images.values().all(|image| image.ended.unwrap().0.is_some()));
 }
 
 #[derive(Default)]
@@ -173,7 +166,7 @@ fn descendants_are_waited_for_until_ctrl_c() {
     let (ended, check) = record_fake("daemon 1000", 64, Check::default(), &mut waiting);
     check.assert_sound();
     assert_eq!((ended.exit, check.events()), (Some(Exit::Code(0)), 2000));
-    assert_eq!(check.images.values().filter(|image| image.ended.is_none()).count(), 1);
+    assert_eq!(check.images.values().filter(|image| image.ended.unwrap().0.is_none()).count(), 1);
 }
 
 #[test]
@@ -192,8 +185,8 @@ fn a_full_disk_stops_the_recording_but_not_the_target() {
     #[derive(Default)]
     struct Failed(u32);
     impl Observer for Failed {
-        fn failed(&mut self, error: &SinkError) {
-            assert!(error.to_string().contains("No space"));
+        fn failed(&mut self, error: &crate::Error) {
+            assert!(error.to_string().contains("no space"));
             self.0 += 1;
         }
     }
@@ -276,8 +269,9 @@ fn what_cannot_run_leaves_nothing_behind() {
     // Refused by the sink: the forked child must not run the program.
     let witness = directory.0.join("witness");
     let touch = options(&directory, &["touch", witness.to_str().unwrap()]);
-    let refused = record_into(&touch, &mut (), |_| Err::<Check, _>("no".into()));
-    assert!(matches!(refused.map(drop).unwrap_err(), Error::Store { .. }));
+    let refused =
+        record_into(&touch, &mut (), |_| Err::<Check, _>(crate::Error::AlreadyExists { path: witness.clone() }));
+    assert!(matches!(refused.map(drop).unwrap_err(), Error::Store(_)));
     assert!(!witness.exists());
 }
 

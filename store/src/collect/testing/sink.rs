@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tmq_wire::record::{Decoder, FIRST_NODE, Record};
 
-use crate::collect::sink::{Input, ProcessCounters, Sink, Error};
+use crate::Error;
+use crate::collect::sink::Sink;
+use crate::ingest::{Input, ProcessCounters};
 
 /// What arrived of one stream.
 #[derive(Default)]
@@ -22,7 +24,7 @@ pub(super) struct Image {
     pub(super) pid: u32,
     pub(super) forked_from: u32,
     pub(super) start: u64,
-    pub(super) ended: Option<(u64, Option<i32>, Option<i32>, ProcessCounters)>,
+    pub(super) ended: Option<(Option<u64>, Option<i32>, Option<i32>, ProcessCounters)>,
     nodes: HashSet<u32>,
 }
 
@@ -33,7 +35,7 @@ pub(super) struct Check {
     pub(super) streams: BTreeMap<(u32, u32), Stream>,
     pub(super) watermark: u64,
     pub(super) clocks: u32,
-    pub(super) rss: Vec<u64>,
+    pub(super) rss: Vec<i64>,
     pub(super) names: HashMap<(u32, u32), String>,
     pub(super) marks: Vec<(u64, String)>,
     pub(super) losses: BTreeMap<String, u64>,
@@ -129,7 +131,7 @@ impl Check {
 impl Sink for Check {
     fn input(&mut self, input: Input<'_>) -> Result<(), Error> {
         if self.full_after.is_some_and(|limit| self.slots >= limit) {
-            return Err(std::io::Error::from_raw_os_error(libc::ENOSPC).into());
+            return Err(Error::DiskFull { path: "test".into() });
         }
         match input {
             Input::ProcessSeen { incarnation, pid, forked_from, start_tsc } => {
@@ -151,7 +153,7 @@ impl Sink for Check {
             }
             Input::Rss { bytes, .. } => self.rss.push(bytes),
             Input::ThreadName { incarnation, tid, name } => {
-                self.names.insert((incarnation, tid), String::from_utf8_lossy(name).into_owned());
+                self.names.insert((incarnation, tid), name.to_owned());
             }
             Input::ProcessEnded { incarnation, tsc, exit_code, exit_signal, counters } => {
                 let ended = Some((tsc, exit_code, exit_signal, counters));
@@ -161,7 +163,7 @@ impl Sink for Check {
                 }
             }
             Input::Loss { reason, count, .. } => *self.losses.entry(reason.to_owned()).or_default() += count,
-            Input::Mark { tsc, name, .. } => self.marks.push((tsc, name.to_owned())),
+            Input::Mark { tsc, name } => self.marks.push((tsc, name.to_owned())),
         }
         Ok(())
     }
