@@ -4,12 +4,12 @@ use std::fmt::Write;
 
 use arrow::record_batch::RecordBatch;
 use tmq_query::report::{Diff, GroupBy, Report};
+use tmq_query::tracemalloc::format_size;
 
 use super::groups::groups;
 use super::rows::{Frame, Reader};
 use super::source::Sources;
 use super::{Title, columns, print, styles, thousands, wait, write_rows};
-use tmq_query::tracemalloc::format_size;
 
 use crate::args::OutputArgs;
 use crate::engine::Engine;

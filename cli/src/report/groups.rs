@@ -4,11 +4,11 @@ use std::fmt::Write;
 
 use arrow::record_batch::RecordBatch;
 use tmq_query::report::{GroupBy, Groups, Mode, Report};
+use tmq_query::tracemalloc::format_size;
 
 use super::rows::{Frame, Reader};
 use super::source::Sources;
 use super::{Title, columns, format_count, print, styles, thousands, wait, write_rows};
-use tmq_query::tracemalloc::format_size;
 
 use crate::args::OutputArgs;
 use crate::engine::Engine;

@@ -3,12 +3,12 @@
 use std::fmt::Write;
 
 use tmq_query::report::{GroupBy, Groups, Report};
+use tmq_query::tracemalloc::format_size;
 
 use super::groups::{self, Group};
 use super::rows::Frame;
 use super::source::Sources;
 use super::{Title, columns, format_count, print, styles, wait, write_rows};
-use tmq_query::tracemalloc::format_size;
 
 use crate::args::OutputArgs;
 use crate::engine::Engine;
