@@ -42,7 +42,7 @@ impl Arena {
             let start = current.next_multiple_of(layout.align());
             let end = start.checked_add(layout.size())?;
             // A block starts at a multiple of its size; an arena whose pointer sits exactly there is used up.
-            if current % BLOCK_BYTES != 0 && end <= current.next_multiple_of(BLOCK_BYTES) {
+            if !current.is_multiple_of(BLOCK_BYTES) && end <= current.next_multiple_of(BLOCK_BYTES) {
                 match self.next.compare_exchange_weak(current, end, Relaxed, Relaxed) {
                     Ok(_) => return Some(start),
                     Err(now) => current = now,

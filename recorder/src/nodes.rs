@@ -209,15 +209,14 @@ impl Default for Nodes {
 }
 
 fn copy(to: &Table, key: u64, value: u64) {
-    let mut index = hash(key, (value >> 32) as u32);
-    for _ in 0..MAX_PROBES {
-        let slot = to.slot(index);
+    let first = hash(key, (value >> 32) as u32);
+    for probe in 0..MAX_PROBES {
+        let slot = to.slot(first + probe);
         if slot.value.load(Relaxed) == 0 {
             slot.key.store(key, Relaxed);
             slot.value.store(value, Relaxed);
             return;
         }
-        index += 1;
     }
 }
 

@@ -20,7 +20,7 @@ const MAX_COMMIT_SLOTS: usize = 8;
 const _: () = assert!(MAX_PAYLOAD_SLOTS + MAX_COMMIT_SLOTS < CHUNK_SLOTS / 2);
 
 /// Stands for the header of a chunk where there is none, so that the hot path need not ask.
-static NO_HEADER: ChunkHeader = ChunkHeader::NEW;
+static NO_HEADER: ChunkHeader = ChunkHeader::new();
 
 /// Writer's view of a stream.
 #[derive(Debug)]

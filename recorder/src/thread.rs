@@ -47,6 +47,7 @@ pub struct ThreadState {
 static CURSOR: AtomicUsize = AtomicUsize::new(0);
 
 /// The state of this thread at `level`, made if need be. `None`: there is no memory, or recording is off.
+#[expect(clippy::mut_from_ref, reason = "the state is another mapping, owned by this thread alone")]
 #[cold]
 #[inline(never)]
 pub fn acquire(process: &'static Process, tls: &mut Tls, level: usize) -> Option<&'static mut ThreadState> {

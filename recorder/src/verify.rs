@@ -73,7 +73,7 @@ fn compare_with_oracle(process: &Process, state: &ThreadState, leaf: Frame) -> b
     let oracle = unsafe { &mut *oracle };
     let high = state.bounds.high() as u64;
     let mut read = |address: u64| {
-        if address < leaf.sp() || address >= high || address % 8 != 0 {
+        if address < leaf.sp() || address >= high || !address.is_multiple_of(8) {
             return Err(());
         }
         // SAFETY: between the stack pointer and the end of the thread's own stack.

@@ -86,7 +86,7 @@ fn random_call_trees() {
         let odd = recording
             .sql("select quality, count(*) as n from stacks where quality not in ('complete') group by quality");
         assert!(odd.is_empty(), "seed {seed} {flags:?}: {odd:?}");
-        verified += recording.integer("select cast(value as bigint) from metadata where key = 'verified_stacks'");
+        verified += recording.integer("select cast(value as bigint) from metadata where key = 'verified'");
         seed += 1;
     }
     println!("{verified} stacks of {} programs verified, no mismatch", seed - 1);

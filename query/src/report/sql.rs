@@ -156,12 +156,10 @@ fn diff_sql(diff: &Diff, recordings: &[Arc<Opened>]) -> Result<String, Error> {
         let texts: Vec<String> = distinct.iter().map(|s| texts_of(s)).collect();
         let texts = texts.join(" UNION ALL ");
         let each_min = each_side(sides.len(), |name| format!("min({name}) AS {name}, "));
-        let result = fill(files::result_diff_tracebacks, &[
-            ("limit", &limit),
-            ("texts", &texts),
-            ("each", &each),
-            ("each_min", &each_min),
-        ]);
+        let result = fill(
+            files::result_diff_tracebacks,
+            &[("limit", &limit), ("texts", &texts), ("each", &each), ("each_min", &each_min)],
+        );
         return Ok(format!("WITH\n{},\n{result}", parts.join(",\n")));
     }
     let order = keys.order();

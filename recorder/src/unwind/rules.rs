@@ -66,7 +66,7 @@ impl Rule {
     /// The 31-bit form; `None` if an offset does not fit (the frame is then looked up each time).
     #[must_use]
     pub fn pack(self) -> Option<u32> {
-        let unsigned = |v: u32| (v % 8 == 0 && v / 8 <= FIELD).then_some(v / 8);
+        let unsigned = |v: u32| (v.is_multiple_of(8) && v / 8 <= FIELD).then_some(v / 8);
         let signed =
             |v: i32| (v % 8 == 0 && (-(1 << 13)..1 << 13).contains(&(v / 8))).then_some((v / 8) as u32 & FIELD);
         let pack = |kind: u32, a: u32, b: u32| kind << KIND_SHIFT | a << 14 | b;

@@ -132,6 +132,12 @@ pub struct Chain {
     own: bool,
 }
 
+impl Default for Chain {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Chain {
     /// An empty chain without memory.
     #[must_use]
@@ -501,7 +507,7 @@ fn apply(frame: &mut Frame, rule: Rule, high: usize) -> Step {
         _ => BpUse::Needs,
     };
     let frame = &*frame;
-    let readable = |address: u64| frame.sp <= address && address < high as u64 && address % 8 == 0;
+    let readable = |address: u64| frame.sp <= address && address < high as u64 && address.is_multiple_of(8);
     // SAFETY (of the reads below): `readable` addresses lie between the stack pointer and the end of a mapped stack.
     let (cfa, bp_slot, sp_slot) = match rule {
         Rule::Sp { offset } => (frame.sp.wrapping_add(offset.into()), 0, 0),
@@ -589,7 +595,7 @@ fn step_signal(state: &mut ThreadState, frame: &mut Frame, high: &mut usize) -> 
     const RBP_OFFSET: u64 = 120;
     const RSP_OFFSET: u64 = 160;
     const RIP_OFFSET: u64 = 168;
-    if frame.sp + RIP_OFFSET + 8 > *high as u64 || frame.sp % 8 != 0 {
+    if frame.sp + RIP_OFFSET + 8 > *high as u64 || !frame.sp.is_multiple_of(8) {
         return Step::End(ROOT_BROKEN);
     }
     let slot = |offset: u64| (frame.sp + offset) as usize;

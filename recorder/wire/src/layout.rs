@@ -239,21 +239,30 @@ pub struct ChunkHeader {
 
 impl ChunkHeader {
     /// All zeros: a free chunk.
-    pub const NEW: Self = Self {
-        state: AtomicU32::new(CHUNK_FREE),
-        committed: AtomicU32::new(0),
-        inflight: AtomicU64::new(0),
-        incarnation: AtomicU32::new(0),
-        stream: AtomicU32::new(0),
-        sequence: AtomicU32::new(0),
-        next_free: AtomicU32::new(0),
-        process_slot: AtomicU32::new(0),
-        _reserved: [0; 5],
-    };
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            state: AtomicU32::new(CHUNK_FREE),
+            committed: AtomicU32::new(0),
+            inflight: AtomicU64::new(0),
+            incarnation: AtomicU32::new(0),
+            stream: AtomicU32::new(0),
+            sequence: AtomicU32::new(0),
+            next_free: AtomicU32::new(0),
+            process_slot: AtomicU32::new(0),
+            _reserved: [0; 5],
+        }
+    }
+}
+
+impl Default for ChunkHeader {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 const _: () = assert!(size_of::<ProcessSlot>() == 256);
 const _: () = assert!(size_of::<ChunkHeader>() == 64);
 const _: () = assert!(size_of::<RegionHeader>() <= PROCESS_OFFSET);
-const _: () = assert!(CHUNK_HEADER_OFFSET % 4096 == 0);
+const _: () = assert!(CHUNK_HEADER_OFFSET.is_multiple_of(4096));
 const _: () = assert!(LossReason::ALL.len() <= LOSS_REASONS);

@@ -125,11 +125,6 @@ impl Frames {
             ModuleStatus::Unreadable(error) => format!("cannot {error}"),
         }
     }
-
-    /// Problems met on the way, with the number of the module.
-    pub(super) fn problems(&self) -> impl Iterator<Item = (usize, &ModuleError)> {
-        self.reports.iter().enumerate().flat_map(|(module, report)| report.problems.iter().map(move |p| (module, p)))
-    }
 }
 
 fn look_up(
