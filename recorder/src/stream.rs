@@ -103,18 +103,24 @@ impl Stream {
         let first = !self.has_chunk();
         if first {
             self.id = region.header().next_stream.0.fetch_add(1, Relaxed);
-            self.last_tsc = crate::sys::rdtsc();
         } else {
             self.sequence += 1;
         }
         header.committed.store(0, Relaxed);
-        header.inflight.store(self.last_tsc | 1, Relaxed);
+        // A stream's first stamp must not be read before the collector can see the stream: until then nothing holds the
+        // watermark back (layout rule 4). 1 is below every stamp.
+        header.inflight.store(if first { 1 } else { self.last_tsc | 1 }, Relaxed);
         header.incarnation.store(process.incarnation(), Relaxed);
         header.process_slot.store(process.slot_index(), Relaxed);
         header.stream.store(self.id, Relaxed);
         header.sequence.store(self.sequence, Relaxed);
         // Release: whoever sees the chunk open sees the words above.
         header.state.store(CHUNK_OPEN, Release);
+        if first {
+            core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+            self.last_tsc = crate::sys::rdtsc();
+            header.inflight.store(self.last_tsc | 1, Relaxed);
+        }
         if !first {
             self.header.inflight.store(0, Release);
             // Release: whoever sees the chunk sealed sees its last `committed` (layout rule 2).

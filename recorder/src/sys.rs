@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn both_ways_find_the_same_mapping() {
-        let here = both_ways_find_the_same_mapping as usize;
+        let here = both_ways_find_the_same_mapping as *const () as usize;
         let vma = vma_at(here).unwrap();
         assert!(vma.start <= here && here < vma.end && vma.executable, "{vma:?}");
         let fd = open(b"/proc/self/maps\0", O_RDONLY_CLOEXEC).unwrap();

@@ -40,9 +40,9 @@ fn random_program(seed: u64, walks: u32) -> String {
     for i in 0..FUNCTIONS {
         let locals = r.below(30) + 1;
         let body = match r.below(9) {
-            0 => format!("char *p = alloca(16 + (n & 255)); memset(p, n, 16); int r = CALL(d, n + 1) + p[3]; KEEP; return r;"),
+            0 => "char *p = alloca(16 + (n & 255)); memset(p, n, 16); int r = CALL(d, n + 1) + p[3]; KEEP; return r;".to_owned(),
             1 => format!("_Alignas({}) volatile char b[64]; b[n & 63] = n; int r = CALL(d, n) + b[3]; KEEP; return r;", 32 << r.below(3)),
-            2 => format!("_Alignas(64) volatile char b[64]; char *p = alloca(32 + (n & 511)); p[0] = b[1] = n; touch(n); int r = CALL(d, n) + p[0]; KEEP; return r;"),
+            2 => "_Alignas(64) volatile char b[64]; char *p = alloca(32 + (n & 511)); p[0] = b[1] = n; touch(n); int r = CALL(d, n) + p[0]; KEEP; return r;".to_owned(),
             3 => "return CALL(d, n + 3);".to_owned(),
             4 => "char v[9]; for (int i = 0; i < 9; i++) v[i] = next(); qsort(v, 9, 1, compare); int r = CALL(d, v[4]); KEEP; return r;".to_owned(),
             5 => "if (next() % 64 == 0) { raise(SIGUSR1); touch(n); } int r = CALL(d, n); KEEP; return r;".to_owned(),

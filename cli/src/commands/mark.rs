@@ -44,7 +44,7 @@ impl Mark {
 
 /// The recording that this process is part of, or the only one that runs in the current directory.
 fn running() -> Result<PathBuf> {
-    if let Some(directory) = recorder().and_then(|pid| directory_of(pid)) {
+    if let Some(directory) = recorder().and_then(directory_of) {
         return Ok(directory);
     }
     let entries = fs::read_dir(".").map_err(|e| Error::io("cannot list the current directory", &e))?;

@@ -158,7 +158,6 @@ wide_hooks! {
     mremap => mremap_body;
 }
 
-#[expect(clippy::too_many_arguments, reason = "the arguments of mmap and the entry")]
 unsafe extern "C" fn mmap_body(
     address: *mut u8,
     size: usize,
@@ -178,7 +177,6 @@ unsafe extern "C" fn mmap_body(
     p
 }
 
-#[expect(clippy::too_many_arguments, reason = "the arguments of mremap and the entry, which the stub puts seventh")]
 unsafe extern "C" fn mremap_body(
     old: *mut u8,
     old_size: usize,

@@ -9,9 +9,7 @@ use std::sync::Arc;
 use super::{Progress, hash};
 use crate::ingest::{Code, NO_MODULE, SealOptions, SealProgress, Stack};
 use crate::schema::{FramesColumns, FramesRow};
-use crate::symbolize::{
-    self, ModuleError, ModuleRef, ModuleReport, ModuleStatus, SymbolFrame, SymbolRequest, plumbing,
-};
+use crate::symbolize::{self, ModuleRef, ModuleReport, ModuleStatus, SymbolFrame, SymbolRequest, plumbing};
 
 /// Name of functions without a name.
 const NO_FUNCTION: &str = "??";

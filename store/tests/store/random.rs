@@ -237,7 +237,7 @@ fn check_timeline(recording: &Recording, expected: &Expected) {
         let within =
             expected.history.iter().filter(|(ns, _)| (start..start + width).contains(ns)).map(|(_, live)| *live);
         let most = within.clone().fold(before, f64::max);
-        before = within.last().unwrap_or(before);
+        before = within.next_back().unwrap_or(before);
         assert_eq!((bin["live_bytes"].int(), bin["max_live_bytes"].int()), (before as i64, most as i64));
     }
 }

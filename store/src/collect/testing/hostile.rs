@@ -36,14 +36,14 @@ impl Random {
 pub(super) fn scribble(region: &Region, random: &mut Random) {
     let header = region.header();
     for word in [&header.next_stream, &header.next_incarnation, &header.processes_refused, &header.chunks_touched] {
-        if random.next() % 4 == 0 {
+        if random.next().is_multiple_of(4) {
             word.0.store(random.word() as u32, Relaxed);
         }
     }
     for word in [&header.chunks, &header.collector_pid, &header.version] {
         word.store(random.word() as u32, Relaxed);
     }
-    if random.next() % 64 == 0 {
+    if random.next().is_multiple_of(64) {
         header.free_list.0.store(random.next(), Relaxed);
     }
     let chunk = random.next() as u32 % region.chunks();

@@ -92,7 +92,8 @@ fn daemon(process: &Process<'_>, n: u64) {
     let mut stream = process.stream(std::process::id());
     write(&mut stream, n);
     if std::env::var_os("TMQ_FAKE_DAEMON").is_none() {
-        again(&format!("daemon {n}")).env("TMQ_FAKE_DAEMON", "1").spawn().unwrap();
+        #[expect(clippy::zombie_processes, reason = "the child outlives this process: that is what is tested")]
+        let _child = again(&format!("daemon {n}")).env("TMQ_FAKE_DAEMON", "1").spawn().unwrap();
     } else {
         std::thread::sleep(Duration::from_millis(300));
         for i in n..2 * n {

@@ -24,6 +24,7 @@ pub(super) struct Image {
     pub(super) pid: u32,
     pub(super) forked_from: u32,
     pub(super) start: u64,
+    #[expect(clippy::type_complexity, reason = "the fields of one input, compared as they are")]
     pub(super) ended: Option<(Option<u64>, Option<i32>, Option<i32>, ProcessCounters)>,
     nodes: HashSet<u32>,
 }
