@@ -3,11 +3,13 @@
 //! Each command's own arguments are in its file below `commands/`, beside the code that runs them.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 use tmq_query::report::{DomainFilter, Filters, FrameFilter, GroupBy, Mode};
+use tmq_store::recording::MANIFEST_NAME;
 
 use crate::commands;
 use crate::error::{Error, Result};
@@ -88,7 +90,23 @@ pub(crate) fn report(error: &clap::Error) -> Exit {
     let text = if colored { text.ansi().to_string() } else { text.to_string() };
     let prefix = if text.trim_start().starts_with("error") || colored { "tmq: " } else { "" };
     ui::line(format_args!("{prefix}{}", text.trim_end()));
+    if let Some(advice) = forgotten_command(error) {
+        ui::line(format_args!("tmq: hint: {advice}"));
+    }
     Exit::Usage
+}
+
+/// What was meant by `tmq ./app` and `tmq app.tmq`.
+fn forgotten_command(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    if error.kind() != ErrorKind::InvalidSubcommand {
+        return None;
+    }
+    let path = Path::new(word);
+    if path.join(MANIFEST_NAME).is_file() {
+        return Some(format!("tmq top {word}"));
+    }
+    (word.contains('/') || path.is_file()).then(|| format!("tmq record {word}"))
 }
 
 /// `--format` and `-o`.
@@ -99,7 +117,7 @@ pub(crate) struct OutputArgs {
     pub(crate) format: Option<Format>,
 
     /// Write to FILE instead of stdout
-    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
     pub(crate) output: Option<PathBuf>,
 }
 

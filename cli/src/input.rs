@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use tmq_query::{Moment, RecordingRef};
 use tmq_store::Recording;
 use tmq_store::recording::MANIFEST_NAME;
@@ -19,7 +19,7 @@ const SIMILAR: f64 = 0.8;
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RecordingArg {
     /// Recording, perhaps with a moment: app.tmq@end, @1.5s; by default the newest *.tmq here
-    #[arg(value_name = "REC[@MOMENT]")]
+    #[arg(value_name = "REC[@MOMENT]", value_hint = ValueHint::DirPath)]
     pub(crate) recording: Option<OsString>,
 }
 

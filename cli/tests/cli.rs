@@ -4,12 +4,16 @@
 
 #[path = "cli/errors.rs"]
 mod errors;
+#[path = "cli/export.rs"]
+mod export;
 #[path = "cli/fixture.rs"]
 mod fixture;
 #[path = "cli/help.rs"]
 mod help;
 #[path = "cli/output.rs"]
 mod output;
+#[path = "cli/record.rs"]
+mod record;
 #[path = "cli/reports.rs"]
 mod reports;
 #[path = "cli/sql.rs"]

@@ -4,10 +4,9 @@ use std::fmt::Write as _;
 use std::io::Write;
 
 use clap::Args;
+use tmq_query::tracemalloc::format_size;
 use tmq_query::{Info as Facts, ProcessInfo, RecordingRef};
 use tmq_store::Recording;
-
-use tmq_query::tracemalloc::format_size;
 
 use crate::args::OutputArgs;
 use crate::engine::Engine;

@@ -8,7 +8,7 @@ use tmq_query::report::Report;
 
 use super::rows::Reader;
 use super::source::Sources;
-use super::{format_time, print, stream, thousands};
+use super::{format_time, print, styles, thousands, wait, write_rows};
 use crate::args::OutputArgs;
 use crate::engine::Engine;
 use crate::error::Result;
@@ -26,15 +26,10 @@ pub(crate) struct AddressView<'a> {
 impl AddressView<'_> {
     pub(crate) fn write(&self, output: &OutputArgs) -> Result<()> {
         if let Some(format) = output.format() {
-            let mut out = output.open()?;
-            self.engine.block_on(async {
-                let rows = self.engine.report(&self.report).await?;
-                stream(rows.schema(), rows, format, &mut out, None, self.ui).await
-            })?;
-            return out.finish();
+            return write_rows(self.engine, &self.report, format, None, output, self.ui);
         }
-        let batches = self.engine.block_on(async { self.engine.report(&self.report).await?.collect().await })?;
-        let styles = if output.output.is_some() { Styles::PLAIN } else { self.ui.out() };
+        let batches = wait(self.engine, self.ui, async { self.engine.report(&self.report).await?.collect().await })?;
+        let styles = styles(output, self.ui);
         let mut text = String::new();
         let mut sources = Sources::default();
         for batch in &batches {

@@ -4,17 +4,16 @@ use std::fmt::Write;
 
 use arrow::record_batch::RecordBatch;
 use tmq_query::report::{Diff, GroupBy, Report};
+use tmq_query::tracemalloc::format_size;
 
 use super::groups::groups;
 use super::rows::{Frame, Reader};
 use super::source::Sources;
-use super::{Title, json, print, stream, thousands};
-use tmq_query::tracemalloc::format_size;
+use super::{Title, columns, print, styles, thousands, wait, write_rows};
 
 use crate::args::OutputArgs;
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::output::Format;
 use crate::ui::{Styles, Ui};
 
 /// A comparison, about to be shown.
@@ -50,25 +49,17 @@ impl DiffView<'_> {
     pub(crate) fn write(&self, output: &OutputArgs) -> Result<()> {
         let report = Report::Diff(self.report.clone());
         if let Some(format) = output.format() {
-            let keys = json::diff_keys(self.report.group_by);
-            let keys = matches!(format, Format::Json | Format::Ndjson).then_some(keys.as_slice());
-            let mut out = output.open()?;
-            self.engine.block_on(async {
-                let rows = self.engine.report(&report).await?;
-                stream(rows.schema(), rows, format, &mut out, keys, self.ui).await
-            })?;
-            return out.finish();
+            let columns = columns::of_diff(format, self.report.group_by);
+            return write_rows(self.engine, &report, format, columns.as_deref(), output, self.ui);
         }
-        let (changes, totals) = self.engine.block_on(async {
+        let (changes, totals) = wait(self.engine, self.ui, async {
             let mut changes = Vec::new();
             for batch in self.engine.report(&report).await?.collect().await? {
                 decode(&batch, &mut changes)?;
             }
-            let totals = self.totals().await?;
-            Ok((changes, totals))
+            Ok((changes, self.totals().await?))
         })?;
-        let styles = if output.output.is_some() { Styles::PLAIN } else { self.ui.out() };
-        print(output, &self.text(&changes, &totals, styles))
+        print(output, &self.text(&changes, &totals, styles(output, self.ui)))
     }
 
     async fn totals(&self) -> Result<Totals> {

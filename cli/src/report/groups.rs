@@ -4,16 +4,15 @@ use std::fmt::Write;
 
 use arrow::record_batch::RecordBatch;
 use tmq_query::report::{GroupBy, Groups, Mode, Report};
+use tmq_query::tracemalloc::format_size;
 
 use super::rows::{Frame, Reader};
 use super::source::Sources;
-use super::{Title, format_count, json, print, stream, thousands};
-use tmq_query::tracemalloc::format_size;
+use super::{Title, columns, format_count, print, styles, thousands, wait, write_rows};
 
 use crate::args::OutputArgs;
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::output::Format;
 use crate::ui::{Styles, Ui};
 
 /// A report of groups, about to be shown.
@@ -49,25 +48,15 @@ impl GroupsReport<'_> {
     pub(crate) fn write(&self, output: &OutputArgs) -> Result<()> {
         let report = Report::Groups(self.report.clone());
         if let Some(format) = output.format() {
-            let keys = json::group_keys(self.report.group_by);
-            let keys = matches!(format, Format::Json | Format::Ndjson).then_some(keys.as_slice());
-            let mut out = output.open()?;
-            self.engine.block_on(async {
-                let rows = self.engine.report(&report).await?;
-                stream(rows.schema(), rows, format, &mut out, keys, self.ui).await
-            })?;
-            return out.finish();
+            let columns = columns::of_groups(format, self.report.group_by);
+            return write_rows(self.engine, &report, format, columns.as_deref(), output, self.ui);
         }
-        let text = self.engine.block_on(async {
+        let (groups, totals) = wait(self.engine, self.ui, async {
             let groups = read(self.engine, &report).await?;
             let totals = self.totals(&groups).await?;
-            Ok(self.text(&groups, totals, self.styles(output)))
+            Ok((groups, totals))
         })?;
-        print(output, &text)
-    }
-
-    fn styles(&self, output: &OutputArgs) -> Styles {
-        if output.output.is_some() { Styles::PLAIN } else { self.ui.out() }
+        print(output, &self.text(&groups, totals, styles(output, self.ui)))
     }
 
     /// Sums over all groups, also those that are not shown.

@@ -2,24 +2,27 @@
 //! format as the rows of the query.
 
 mod address;
+mod columns;
 mod diff;
 mod groups;
-mod json;
 mod rows;
 mod source;
 mod traceback;
 
+use std::future::Future;
 use std::io::Write;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use futures::{Stream, StreamExt};
+use tmq_query::report::Report;
 
 use crate::args::OutputArgs;
+use crate::engine::Engine;
 use crate::error::Result;
 use crate::output::{self, Destination, Format};
 use crate::progress::patiently;
-use crate::ui::Ui;
+use crate::ui::{Styles, Ui};
 
 pub(crate) use address::AddressView;
 pub(crate) use diff::DiffView;
@@ -93,6 +96,33 @@ pub(crate) async fn stream(
         next = rows.next().await.transpose()?;
     }
     writer.finish()
+}
+
+/// Writes a report as rows.
+fn write_rows(
+    engine: &Engine,
+    report: &Report,
+    format: Format,
+    columns: Option<&[&str]>,
+    output: &OutputArgs,
+    ui: Ui,
+) -> Result<()> {
+    let mut out = output.open()?;
+    engine.block_on(async {
+        let rows = engine.report(report).await?;
+        stream(rows.schema(), rows, format, &mut out, columns, ui).await
+    })?;
+    out.finish()
+}
+
+/// Waits for what a report's own text is made of.
+pub(crate) fn wait<T>(engine: &Engine, ui: Ui, question: impl Future<Output = Result<T>>) -> Result<T> {
+    engine.block_on(patiently(ui, "running the query", question))
+}
+
+/// How a report's own text looks: plain in a file.
+fn styles(output: &OutputArgs, ui: Ui) -> Styles {
+    if output.output.is_some() { Styles::PLAIN } else { ui.out() }
 }
 
 /// Writes a report's own text.

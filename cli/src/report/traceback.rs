@@ -3,17 +3,16 @@
 use std::fmt::Write;
 
 use tmq_query::report::{GroupBy, Groups, Report};
+use tmq_query::tracemalloc::format_size;
 
 use super::groups::{self, Group};
 use super::rows::Frame;
 use super::source::Sources;
-use super::{Title, format_count, json, print, stream};
-use tmq_query::tracemalloc::format_size;
+use super::{Title, columns, format_count, print, styles, wait, write_rows};
 
 use crate::args::OutputArgs;
 use crate::engine::Engine;
 use crate::error::Result;
-use crate::output::Format;
 use crate::ui::{Styles, Ui};
 
 /// The largest tracebacks, about to be shown.
@@ -30,18 +29,11 @@ impl TracebackView<'_> {
     pub(crate) fn write(&self, output: &OutputArgs) -> Result<()> {
         let report = Report::Groups(self.report.clone());
         if let Some(format) = output.format() {
-            let keys = json::group_keys(GroupBy::Traceback);
-            let keys = matches!(format, Format::Json | Format::Ndjson).then_some(keys.as_slice());
-            let mut out = output.open()?;
-            self.engine.block_on(async {
-                let rows = self.engine.report(&report).await?;
-                stream(rows.schema(), rows, format, &mut out, keys, self.ui).await
-            })?;
-            return out.finish();
+            let columns = columns::of_groups(format, GroupBy::Traceback);
+            return write_rows(self.engine, &report, format, columns.as_deref(), output, self.ui);
         }
-        let groups = self.engine.block_on(groups::read(self.engine, &report))?;
-        let styles = if output.output.is_some() { Styles::PLAIN } else { self.ui.out() };
-        print(output, &self.text(&groups, styles))
+        let groups = wait(self.engine, self.ui, groups::read(self.engine, &report))?;
+        print(output, &self.text(&groups, styles(output, self.ui)))
     }
 
     fn text(&self, groups: &[Group], styles: Styles) -> String {

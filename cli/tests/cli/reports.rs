@@ -55,7 +55,12 @@ fn json() {
         ("info", &["info", "--format", "json"]),
     ] {
         let text = scratch.run(args).ok();
-        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        // Compressed sizes depend on the length of the scratch directory's name.
+        if let Some(size) = value.get_mut("size_on_disk") {
+            assert!(size.as_i64().unwrap() > 0);
+            *size = 0.into();
+        }
         let pretty = serde_json::to_string_pretty(&value).unwrap() + "\n";
         expect(&format!("json-{name}"), &pretty);
     }

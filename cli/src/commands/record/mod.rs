@@ -9,7 +9,7 @@ mod watch;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 use tmq_store::Recording;
 use tmq_store::collect::{self, Outcome};
 
@@ -33,7 +33,7 @@ The program's input, output and exit status are its own; tmq reports on stderr w
 Children are recorded too. Ctrl-C goes to the program; what was recorded until then is kept.")]
 pub(crate) struct Record {
     /// Directory to write [default: NAME.PID.tmq]
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     output: Option<PathBuf>,
 
     /// Replace a recording that is already there
@@ -78,7 +78,8 @@ pub(crate) struct Record {
     seal: SealArgs,
 
     /// Command to run, with its arguments
-    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, allow_hyphen_values = false)]
+    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true,
+          value_hint = ValueHint::CommandWithArguments)]
     command: Vec<OsString>,
 }
 

@@ -10,7 +10,7 @@ use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use tmq_query::{RecordingRef, SessionOptions};
 
 use crate::args::OutputArgs;
@@ -41,11 +41,11 @@ pub(crate) struct Sql {
     query: Option<String>,
 
     /// Recording to ask, [NAME=]REC; can be repeated, and the last part of the path may have * and ?
-    #[arg(short, long = "recording", value_name = "REC")]
+    #[arg(short, long = "recording", value_name = "REC", value_hint = ValueHint::DirPath)]
     recording: Vec<OsString>,
 
     /// Read the query from FILE
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: Option<PathBuf>,
 
     /// Value for $NAME in the query: a number, or any other text
@@ -102,12 +102,21 @@ impl Sql {
                 text = std::fs::read_to_string(path)
                     .map_err(|e| Error::io(format_args!("cannot read {}", path.display()), &e))?;
             }
-            None if std::io::stdin().is_terminal() => return Ok(None),
+            None if std::io::stdin().is_terminal() => return self.check_interactive().map(|()| None),
             _ => {
                 std::io::stdin().read_to_string(&mut text).map_err(|e| Error::io("cannot read stdin", &e))?;
             }
         }
         Ok(Some(text))
+    }
+
+    /// The interactive mode needs the whole terminal.
+    fn check_interactive(&self) -> Result<()> {
+        if std::io::stdout().is_terminal() && self.output.output.is_none() {
+            return Ok(());
+        }
+        Err(Error::usage("no query: the interactive mode writes to the terminal only")
+            .hint("give the query as an argument, with -f FILE or through a pipe"))
     }
 
     fn recordings(&self, ui: Ui) -> Result<Vec<RecordingRef>> {
