@@ -17,7 +17,7 @@ use crate::sys;
 
 /// How long one wait for a free chunk lasts before the collector is looked at again.
 const WAIT_MS: u64 = 20;
-/// How long a thread waits in all while the collector lives but frees nothing; then it drops the record.
+/// How long a thread waits while the collector lives but frees nothing for anybody; then it drops the record.
 const PATIENCE_MS: u64 = 2000;
 
 /// A mapped region. The mapping lives as long as the process.
@@ -156,24 +156,32 @@ impl Region {
     #[cold]
     fn wait_for_chunk(&self) -> Option<u32> {
         let header = self.header();
-        let (mut beat, mut silent_ms, mut waited_ms) = (header.heartbeat.0.load(Relaxed), 0, 0);
+        // Real time, not a count of waits: wakes and signals end them early, and the chunks that a wake announces are
+        // often gone when this thread gets to run.
+        let start = sys::monotonic_ms();
+        let (mut beat, mut beat_ms) = (header.heartbeat.0.load(Relaxed), start);
+        let (mut freed, mut freed_ms) = (header.chunk_freed.0.load(Acquire), start);
         while self.is_recording() {
-            let freed = header.chunk_freed.0.load(Acquire);
             if let Some(index) = self.pop_chunk() {
                 return Some(index);
             }
             self.wake_collector();
             sys::futex_wait(&header.chunk_freed.0, freed, WAIT_MS);
-            waited_ms += WAIT_MS;
-            let now = header.heartbeat.0.load(Relaxed);
-            silent_ms = if now == beat { silent_ms + WAIT_MS } else { 0 };
-            beat = now;
-            if silent_ms >= COLLECTOR_SILENCE_MS && !sys::process_exists(header.collector_pid.load(Relaxed)) {
+            let now_ms = sys::monotonic_ms();
+            let (new_beat, new_freed) = (header.heartbeat.0.load(Relaxed), header.chunk_freed.0.load(Acquire));
+            if new_beat != beat {
+                (beat, beat_ms) = (new_beat, now_ms);
+            }
+            if new_freed != freed {
+                (freed, freed_ms) = (new_freed, now_ms);
+            }
+            let silent = now_ms - beat_ms >= COLLECTOR_SILENCE_MS;
+            if silent && !sys::process_exists(header.collector_pid.load(Relaxed)) {
                 // Nobody will ever drain: tell every process of the recording.
                 header.collector_state.0.store(CollectorState::Closed as u32, Release);
                 return None;
             }
-            if silent_ms >= COLLECTOR_SILENCE_MS || waited_ms >= PATIENCE_MS {
+            if silent || now_ms - freed_ms >= PATIENCE_MS {
                 return None;
             }
         }

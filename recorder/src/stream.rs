@@ -91,23 +91,39 @@ impl Stream {
         self.next_chunk(process, may_wait)
     }
 
+    /// Takes the first chunk, so that the first record can show a bound before its stamp is taken (layout rule 4). Without
+    /// one that record tries again.
+    pub fn open(&mut self, process: &Process, may_wait: bool) {
+        if !self.has_chunk() {
+            self.change_chunk(process, may_wait);
+        }
+        self.cancel();
+    }
+
     #[cold]
     #[inline(never)]
     fn next_chunk(&mut self, process: &Process, may_wait: bool) -> bool {
+        let changed = self.change_chunk(process, may_wait);
+        if !changed {
+            self.drop_records(process, LossReason::NoChunk, 1);
+        }
+        changed
+    }
+
+    fn change_chunk(&mut self, process: &Process, may_wait: bool) -> bool {
         let region = process.region();
         let Some(index) = (if region.is_recording() { region.take_chunk(may_wait) } else { None }) else {
-            self.drop_records(process, LossReason::NoChunk, 1);
             return false;
         };
         let header = region.chunk_header(index);
         let first = !self.has_chunk();
         if first {
             self.id = region.header().next_stream.0.fetch_add(1, Relaxed);
-            self.last_tsc = crate::sys::rdtsc();
         } else {
             self.sequence += 1;
         }
         header.committed.store(0, Relaxed);
+        // Before the first stamp the lowest bound there is: the stamp is read below, when the chunk is visible.
         header.inflight.store(self.last_tsc | 1, Relaxed);
         header.incarnation.store(process.incarnation(), Relaxed);
         header.process_slot.store(process.slot_index(), Relaxed);
@@ -115,8 +131,11 @@ impl Stream {
         header.sequence.store(self.sequence, Relaxed);
         // Release: whoever sees the chunk open sees the words above.
         header.state.store(CHUNK_OPEN, Release);
-        if !first {
-            self.header.inflight.store(0, Release);
+        if first {
+            self.last_tsc = crate::sys::rdtsc();
+        } else {
+            // Its `inflight` stays: a collector that passed the new chunk before it was open meets the bound here
+            // (layout rule 4).
             // Release: whoever sees the chunk sealed sees its last `committed` (layout rule 2).
             self.header.state.store(CHUNK_SEALED, Release);
         }
