@@ -12,7 +12,7 @@ pub(crate) fn parse(text: &str) -> Result<u64, String> {
         "m" => 20,
         "g" => 30,
         "t" => 40,
-        _ => return Err(format!("unknown unit {unit:?}: use K, M or G (powers of 1024)")),
+        _ => return Err(format!("unknown unit {:?}: use K, M or G (powers of 1024)", text[split..].trim())),
     };
     let bad = || "write a number of bytes such as 4096, 512K or 1.5M".to_owned();
     let bytes = match number.parse::<u64>() {

@@ -24,6 +24,11 @@ impl Error {
         Self { message: message.to_string(), detail: None, hint: None, exit: Exit::Failure }
     }
 
+    /// `what: reason`, for errors of the operating system.
+    pub(crate) fn io(what: impl Display, error: &std::io::Error) -> Self {
+        Self::new(format!("{what}: {}", reason(error)))
+    }
+
     /// A mistake in the command line that clap could not see: exit code 2.
     pub(crate) fn usage(message: impl Display) -> Self {
         Self::new(message).exit(Exit::Usage)
@@ -80,8 +85,17 @@ impl std::error::Error for Error {}
 
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
-        Self::new(error)
+        Self::new(reason(&error))
     }
+}
+
+/// What the system says, in small letters and without its number.
+pub(crate) fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = text.chars();
+    let first: String = chars.next().map(|c| c.to_lowercase().to_string()).unwrap_or_default();
+    first + chars.as_str()
 }
 
 impl From<arrow::error::ArrowError> for Error {

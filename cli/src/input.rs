@@ -5,8 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use tmq_query::report::Report;
-use tmq_query::{Moment, RecordingRef, Rows, Session, SessionOptions};
+use tmq_query::{Moment, RecordingRef};
 use tmq_store::Recording;
 use tmq_store::recording::MANIFEST_NAME;
 
@@ -65,7 +64,7 @@ pub(crate) fn resolve_all(text: &OsStr, ui: Ui) -> Result<Vec<RecordingRef>> {
         Some((parent, last)) => (parent, last),
         None => (".", pattern),
     };
-    let entries = fs::read_dir(parent).map_err(|e| Error::new(format!("cannot list {parent}: {e}")))?;
+    let entries = fs::read_dir(parent).map_err(|e| Error::io(format_args!("cannot list {parent}"), &e))?;
     let mut names: Vec<String> = entries
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| wildcard(last, name) && Path::new(parent).join(name).join(MANIFEST_NAME).is_file())
@@ -92,24 +91,9 @@ fn wildcard(pattern: &str, text: &str) -> bool {
     }
 }
 
-/// Opens a session over one recording.
-pub(crate) fn open(reference: &RecordingRef) -> Result<Session> {
-    Ok(Session::open(std::slice::from_ref(reference))?)
-}
-
-/// Opens a session with options.
-pub(crate) fn open_with(references: &[RecordingRef], options: &SessionOptions) -> Result<Session> {
-    Ok(Session::open_with(references, options)?)
-}
-
 /// The moment written behind the recording, or another one.
 pub(crate) fn moment_or(reference: &RecordingRef, default: Moment) -> Moment {
     reference.moment.clone().unwrap_or(default)
-}
-
-/// Runs a report.
-pub(crate) async fn report(session: &Session, report: &Report) -> Result<Rows> {
-    Ok(session.report(report).await?)
 }
 
 /// There is no recording at this path; suggests what may have been meant.

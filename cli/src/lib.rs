@@ -12,6 +12,7 @@
 mod args;
 mod bytes;
 mod commands;
+mod engine;
 mod error;
 mod exit;
 mod input;
@@ -19,7 +20,6 @@ mod output;
 mod preload;
 mod progress;
 mod report;
-mod runtime;
 mod ui;
 
 use std::ffi::OsString;

@@ -130,7 +130,7 @@ fn remove_old_versions(all: &Path) {
 
 /// The owner of our own entry in /proc, which is the effective user.
 fn effective_user() -> Result<u32> {
-    fs::metadata("/proc/self").map(|m| m.uid()).map_err(|e| Error::new(format!("cannot read /proc/self: {e}")))
+    fs::metadata("/proc/self").map(|m| m.uid()).map_err(|e| Error::io("cannot read /proc/self", &e))
 }
 
 #[cfg(test)]

@@ -83,10 +83,6 @@ impl Ui {
         Self { quiet: true, ..self }
     }
 
-    pub(crate) fn quiet(self) -> bool {
-        self.quiet
-    }
-
     /// Whether a progress bar or a timing would reach a person.
     pub(crate) fn watched(self) -> bool {
         !self.quiet && io::stderr().is_terminal()

@@ -221,5 +221,8 @@ fn context(options: &SessionOptions) -> Result<SessionContext, Error> {
     for function in functions::all() {
         context.register_udf(Arc::unwrap_or_clone(function));
     }
+    for function in functions::aggregates() {
+        context.register_udaf(function);
+    }
     Ok(context)
 }

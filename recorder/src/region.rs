@@ -18,7 +18,11 @@ use crate::sys;
 /// How long one wait for a free chunk lasts before the collector is looked at again.
 const WAIT_MS: u64 = 20;
 /// How long a thread waits while the collector lives but frees nothing for anybody; then it drops the record.
-const PATIENCE_MS: u64 = 2000;
+const PATIENCE_MS: u64 = 10_000;
+
+/// Heartbeat at which waiting for the collector was last given up in this process: until it has moved on, nobody waits
+/// again. (Heartbeats start above 0.)
+static GIVEN_UP_AT: AtomicU64 = AtomicU64::new(0);
 
 /// A mapped region. The mapping lives as long as the process.
 #[derive(Clone, Copy, Debug)]
@@ -146,7 +150,8 @@ impl Region {
             return Some(index);
         }
         let header = self.header();
-        if !may_wait || header.on_full.load(Relaxed) == OnFull::Drop as u32 {
+        let given_up = GIVEN_UP_AT.load(Relaxed) == header.heartbeat.0.load(Relaxed);
+        if !may_wait || given_up || header.on_full.load(Relaxed) == OnFull::Drop as u32 {
             self.wake_collector();
             return None;
         }
@@ -175,13 +180,13 @@ impl Region {
             if new_freed != freed {
                 (freed, freed_ms) = (new_freed, now_ms);
             }
-            let silent = now_ms - beat_ms >= COLLECTOR_SILENCE_MS;
-            if silent && !sys::process_exists(header.collector_pid.load(Relaxed)) {
+            if now_ms > beat_ms && !sys::process_exists(header.collector_pid.load(Relaxed)) {
                 // Nobody will ever drain: tell every process of the recording.
                 header.collector_state.0.store(CollectorState::Closed as u32, Release);
                 return None;
             }
-            if silent || now_ms - freed_ms >= PATIENCE_MS {
+            if now_ms - beat_ms >= COLLECTOR_SILENCE_MS || now_ms - freed_ms >= PATIENCE_MS {
+                GIVEN_UP_AT.store(beat, Relaxed);
                 return None;
             }
         }

@@ -8,7 +8,7 @@ static pthread_key_t key;
 static void destroy(void *p) { free(p); free(malloc(33)); }
 static void *run(void *arg) {
     pthread_setspecific(key, malloc(44));
-    void *p = malloc((size_t)arg % 1000);
+    void *p = malloc(2000 + (size_t)arg % 1000);
     free(p);
     return malloc(55);
 }

@@ -3,4 +3,8 @@
 static void *kept;
 __attribute__((constructor)) static void load(void) { kept = malloc(333); }
 __attribute__((destructor)) static void unload(void) { free(kept); }
-void *allocate_elsewhere_(void) { return calloc(1, 444); }
+void *allocate_elsewhere_(void) {
+    void *p = calloc(1, 444);
+    __asm__ volatile("" ::: "memory"); // no tail call
+    return p;
+}

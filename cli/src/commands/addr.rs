@@ -4,8 +4,9 @@ use clap::Args;
 use tmq_query::report::{Address, Report};
 
 use crate::args::OutputArgs;
+use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::input::{self, RecordingArg};
+use crate::input::RecordingArg;
 use crate::report::AddressView;
 use crate::ui::Ui;
 
@@ -52,12 +53,11 @@ impl Addr {
             pid: self.pid,
             limit: (self.limit > 0).then_some(self.limit),
         });
-        let session = input::open(&reference)?;
+        let engine = Engine::open(&reference)?;
         if self.show_sql {
-            return super::sql::show(&session.report_sql(&report)?, &self.output);
+            return super::sql::show(&engine.report_sql(&report)?, &self.output);
         }
-        AddressView { session: &session, report, address: self.address, moment: reference.moment, ui }
-            .write(&self.output)
+        AddressView { engine: &engine, report, address: self.address, moment: reference.moment, ui }.write(&self.output)
     }
 }
 

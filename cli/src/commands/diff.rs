@@ -4,9 +4,10 @@ use std::ffi::OsString;
 
 use clap::Args;
 use tmq_query::report::{Diff as DiffReport, Measure, Report, Side};
-use tmq_query::{Moment, RecordingRef};
+use tmq_query::{Moment, RecordingRef, SessionOptions};
 
 use crate::args::{FilterArgs, GroupArgs, OutputArgs};
+use crate::engine::Engine;
 use crate::error::Result;
 use crate::input;
 use crate::report::{DiffView, Title};
@@ -51,7 +52,9 @@ pub(crate) struct Diff {
 impl Diff {
     pub(crate) fn run(self, ui: Ui) -> Result<()> {
         let old = input::resolve(Some(&self.old), ui)?;
-        let new = input::resolve(Some(&self.new), ui)?;
+        // Two moments of the newest recording: it is named once.
+        let again = self.new.as_encoded_bytes().starts_with(b"@") && self.old.as_encoded_bytes().starts_with(b"@");
+        let new = input::resolve(Some(&self.new), if again { ui.silent() } else { ui })?;
         let (recordings, new_index) = pair(old.clone(), new.clone());
         let measure = |reference: &RecordingRef| match self.allocated {
             true => Measure::Allocated,
@@ -67,12 +70,12 @@ impl Diff {
             filters: self.filters.filters()?,
             limit: self.groups.limit(),
         };
-        let session = input::open_with(&recordings, &Default::default())?;
+        let engine = Engine::open_with(&recordings, &SessionOptions::default())?;
         if self.show_sql {
-            return super::sql::show(&session.report_sql(&Report::Diff(report))?, &self.output);
+            return super::sql::show(&engine.report_sql(&Report::Diff(report))?, &self.output);
         }
         let title = Title { recording: describe(&new), when: format!("against {}", describe(&old)) };
-        DiffView { session: &session, report, title, ui }.write(&self.output)
+        DiffView { engine: &engine, report, title, ui }.write(&self.output)
     }
 }
 

@@ -4,18 +4,21 @@ use std::fmt::Write as _;
 use std::io::Write;
 
 use clap::Args;
-use tmq_query::{Info as Facts, ProcessInfo, Session};
+use tmq_query::{Info as Facts, ProcessInfo, RecordingRef};
 use tmq_store::Recording;
 
 use tmq_query::tracemalloc::format_size;
 
 use crate::args::OutputArgs;
+use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::input::{self, RecordingArg};
-use crate::output::Format;
+use crate::input::RecordingArg;
+use crate::output::{Format, terminal_width};
 use crate::report::{format_count, format_time, thousands};
-use crate::runtime::block_on;
 use crate::ui::{Styles, Ui};
+
+/// Longest list of processes.
+const PROCESSES_SHOWN: usize = 20;
 
 /// Show what a recording contains: command, processes, totals, peak, losses
 #[derive(Debug, Args)]
@@ -41,8 +44,8 @@ pub(crate) struct Loss {
 impl Info {
     pub(crate) fn run(self, ui: Ui) -> Result<()> {
         let reference = self.recording.resolve(ui)?;
-        let session = input::open(&reference)?;
-        let facts = session.info(0)?;
+        let engine = Engine::open(&reference)?;
+        let facts = engine.info()?;
         let text = match self.output.format() {
             Some(Format::Json) => serde_json::to_string_pretty(&facts).map_err(Error::new)? + "\n",
             Some(Format::Ndjson) => serde_json::to_string(&facts).map_err(Error::new)? + "\n",
@@ -52,7 +55,7 @@ impl Info {
             }
             None => {
                 let recording = Recording::open(&reference.path)?;
-                let losses = losses(&session)?;
+                let losses = losses(&engine)?;
                 let styles = if self.output.output.is_some() { Styles::PLAIN } else { ui.out() };
                 render(&facts, &recording, &losses, styles)
             }
@@ -65,13 +68,13 @@ impl Info {
 
 /// What the recording at `path` lost, by reason.
 pub(crate) fn losses_of(path: &std::path::Path) -> Result<Vec<Loss>> {
-    losses(&input::open(&tmq_query::RecordingRef::new(path))?)
+    losses(&Engine::open(&RecordingRef::new(path))?)
 }
 
-fn losses(session: &Session) -> Result<Vec<Loss>> {
+fn losses(engine: &Engine) -> Result<Vec<Loss>> {
     let sql =
         "SELECT reason, sum(count) AS count, min(detail) AS detail FROM losses GROUP BY reason ORDER BY 2 DESC, 1";
-    let batches = block_on(async { Ok(session.sql(sql).await?.collect().await?) })?;
+    let batches = engine.block_on(async { engine.sql(sql).await?.collect().await })?;
     let mut losses = Vec::new();
     for batch in &batches {
         let reader = crate::report::Reader::new(batch);
@@ -132,8 +135,14 @@ fn processes(text: &mut String, list: &[ProcessInfo], styles: Styles) {
         return;
     }
     let size = |bytes: i64| format_size(bytes as f64, false);
+    // The ones that allocated most, in order of appearance.
+    let mut most: Vec<i64> = list.iter().map(|p| p.allocations).collect();
+    most.sort_unstable_by(|a, b| b.cmp(a));
+    let least = most.get(PROCESSES_SHOWN - 1).copied().unwrap_or(0);
     let rows: Vec<[String; 6]> = list
         .iter()
+        .filter(|p| p.allocations >= least)
+        .take(PROCESSES_SHOWN)
         .map(|p| {
             let exit = match (p.exit_code, p.exit_signal) {
                 (_, Some(signal)) => format!("signal {signal}"),
@@ -147,13 +156,20 @@ fn processes(text: &mut String, list: &[ProcessInfo], styles: Styles) {
     let head = ["pid", "allocations", "peak", "never freed", "exit", "command"].map(str::to_owned);
     let widths: [usize; 5] = std::array::from_fn(|i| rows.iter().chain([&head]).map(|r| r[i].len()).max().unwrap_or(0));
     text.push('\n');
+    let width = terminal_width().unwrap_or(usize::MAX);
     for (i, row) in std::iter::once(&head).chain(&rows).enumerate() {
         let mut line = String::from("  ");
         for (cell, width) in row.iter().zip(widths) {
             let _ = write!(line, "{cell:>width$}  ");
         }
         line += &row[5];
+        if line.chars().count() > width {
+            line = line.chars().take(width - 1).chain(['…']).collect();
+        }
         let _ = writeln!(text, "{}", if i == 0 { styles.bold(line) } else { line });
+    }
+    if list.len() > rows.len() {
+        let _ = writeln!(text, "  and {} more: select * from processes", list.len() - rows.len());
     }
 }
 

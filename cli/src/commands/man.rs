@@ -49,7 +49,7 @@ impl Man {
 }
 
 fn write_all(root: &clap::Command, dir: &Path, ui: Ui) -> Result<()> {
-    std::fs::create_dir_all(dir).map_err(|e| Error::new(format!("cannot create {}: {e}", dir.display())))?;
+    std::fs::create_dir_all(dir).map_err(|e| Error::io(format_args!("cannot create {}", dir.display()), &e))?;
     let commands = root.get_subcommands();
     let mut count = 0;
     for command in std::iter::once(root).chain(commands) {

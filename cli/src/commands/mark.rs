@@ -47,7 +47,7 @@ fn running() -> Result<PathBuf> {
     if let Some(directory) = recorder().and_then(|pid| directory_of(pid)) {
         return Ok(directory);
     }
-    let entries = fs::read_dir(".").map_err(|e| Error::new(format!("cannot list the current directory: {e}")))?;
+    let entries = fs::read_dir(".").map_err(|e| Error::io("cannot list the current directory", &e))?;
     let mut found: Vec<PathBuf> = entries
         .filter_map(|entry| {
             let path = PathBuf::from(entry.ok()?.file_name());

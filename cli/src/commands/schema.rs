@@ -93,6 +93,11 @@ pub(crate) fn list(out: &mut Destination, ui: Ui) -> Result<()> {
     Ok(out.write_all(overview(&relations(), ui.out()).as_bytes())?)
 }
 
+/// Names of all tables and views.
+pub(crate) fn names() -> Vec<&'static str> {
+    TABLES.iter().map(|t| t.name).chain(VIEWS.iter().map(|v| v.name)).collect()
+}
+
 fn relations() -> Vec<Relation> {
     let tables = TABLES.iter().map(|table| Relation {
         name: table.name,

@@ -5,6 +5,7 @@ use tmq_query::report::{Groups, Measure, Report};
 use tmq_query::{Moment, RecordingRef};
 
 use crate::args::{FilterArgs, GroupArgs, OutputArgs};
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::input::{self, RecordingArg};
 use crate::report::{GroupsReport, Title};
@@ -119,12 +120,12 @@ impl GroupsArgs {
             filters: self.filters.filters()?,
             limit: self.groups.limit(),
         };
-        let session = input::open(reference)?;
+        let engine = Engine::open(reference)?;
         if self.show_sql {
-            return super::sql::show(&session.report_sql(&Report::Groups(report))?, &self.output);
+            return super::sql::show(&engine.report_sql(&Report::Groups(report))?, &self.output);
         }
         let title = Title { recording: reference.path.display().to_string(), when: when.to_owned() };
-        GroupsReport { session: &session, report, title, ui }.write(&self.output)
+        GroupsReport { engine: &engine, report, title, ui }.write(&self.output)
     }
 }
 

@@ -6,6 +6,7 @@ use tmq_query::report::{GroupBy, Groups, Measure, Mode, Report};
 
 use super::top::at_moment;
 use crate::args::{FilterArgs, OutputArgs};
+use crate::engine::Engine;
 use crate::error::Result;
 use crate::input::{self, RecordingArg};
 use crate::report::{Title, TracebackView};
@@ -55,11 +56,11 @@ impl Traceback {
             filters: self.filters.filters()?,
             limit: (self.limit > 0).then_some(self.limit),
         };
-        let session = input::open(&reference)?;
+        let engine = Engine::open(&reference)?;
         if self.show_sql {
-            return super::sql::show(&session.report_sql(&Report::Groups(report))?, &self.output);
+            return super::sql::show(&engine.report_sql(&Report::Groups(report))?, &self.output);
         }
         let title = Title { recording: reference.path.display().to_string(), when };
-        TracebackView { session: &session, report, title, frames: self.frames, ui }.write(&self.output)
+        TracebackView { engine: &engine, report, title, frames: self.frames, ui }.write(&self.output)
     }
 }

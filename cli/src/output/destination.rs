@@ -101,7 +101,7 @@ pub(crate) struct AtomicFile {
 impl AtomicFile {
     /// Begins a file that will be called `path`.
     pub(crate) fn create(path: &Path) -> Result<Self> {
-        let failed = |e: io::Error| Error::new(format!("cannot write {}: {e}", path.display()));
+        let failed = |e: io::Error| Error::io(format_args!("cannot write {}", path.display()), &e);
         // A link keeps pointing to the file it names.
         let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         match fs::metadata(&target) {
@@ -127,7 +127,7 @@ impl AtomicFile {
     }
 
     fn finish(mut self) -> Result<()> {
-        let failed = |e: io::Error| Error::new(format!("cannot write {}: {e}", self.path.display()));
+        let failed = |e: io::Error| Error::io(format_args!("cannot write {}", self.path.display()), &e);
         self.writer.flush().map_err(failed)?;
         if let Some(temporary) = self.temporary.take() {
             fs::rename(&temporary, &self.path).map_err(failed)?;

@@ -3,21 +3,20 @@
 use std::fmt::Write;
 
 use arrow::record_batch::RecordBatch;
+use tmq_query::Moment;
 use tmq_query::report::Report;
-use tmq_query::{Moment, Session};
 
 use super::rows::Reader;
 use super::source::Sources;
 use super::{format_time, print, stream, thousands};
 use crate::args::OutputArgs;
+use crate::engine::Engine;
 use crate::error::Result;
-use crate::input;
-use crate::runtime::block_on;
 use crate::ui::{Styles, Ui};
 
 /// The history of an address, about to be shown.
 pub(crate) struct AddressView<'a> {
-    pub(crate) session: &'a Session,
+    pub(crate) engine: &'a Engine,
     pub(crate) report: Report,
     pub(crate) address: u64,
     pub(crate) moment: Option<Moment>,
@@ -28,13 +27,13 @@ impl AddressView<'_> {
     pub(crate) fn write(&self, output: &OutputArgs) -> Result<()> {
         if let Some(format) = output.format() {
             let mut out = output.open()?;
-            block_on(async {
-                let rows = input::report(self.session, &self.report).await?;
+            self.engine.block_on(async {
+                let rows = self.engine.report(&self.report).await?;
                 stream(rows.schema(), rows, format, &mut out, None, self.ui).await
             })?;
             return out.finish();
         }
-        let batches = block_on(async { Ok(input::report(self.session, &self.report).await?.collect().await?) })?;
+        let batches = self.engine.block_on(async { Ok(self.engine.report(&self.report).await?.collect().await?) })?;
         let styles = if output.output.is_some() { Styles::PLAIN } else { self.ui.out() };
         let mut text = String::new();
         let mut sources = Sources::default();

@@ -3,25 +3,23 @@
 use std::fmt::Write;
 
 use arrow::record_batch::RecordBatch;
-use tmq_query::Session;
 use tmq_query::report::{Diff, GroupBy, Report};
 
-use super::groups::plural;
+use super::groups::groups;
 use super::rows::{Frame, Reader};
 use super::source::Sources;
 use super::{Title, json, print, stream, thousands};
 use tmq_query::tracemalloc::format_size;
 
 use crate::args::OutputArgs;
+use crate::engine::Engine;
 use crate::error::Result;
-use crate::input;
 use crate::output::Format;
-use crate::runtime::block_on;
 use crate::ui::{Styles, Ui};
 
 /// A comparison, about to be shown.
 pub(crate) struct DiffView<'a> {
-    pub(crate) session: &'a Session,
+    pub(crate) engine: &'a Engine,
     pub(crate) report: Diff,
     pub(crate) title: Title,
     pub(crate) ui: Ui,
@@ -55,15 +53,15 @@ impl DiffView<'_> {
             let keys = json::diff_keys(self.report.group_by);
             let keys = matches!(format, Format::Json | Format::Ndjson).then_some(keys.as_slice());
             let mut out = output.open()?;
-            block_on(async {
-                let rows = input::report(self.session, &report).await?;
+            self.engine.block_on(async {
+                let rows = self.engine.report(&report).await?;
                 stream(rows.schema(), rows, format, &mut out, keys, self.ui).await
             })?;
             return out.finish();
         }
-        let (changes, totals) = block_on(async {
+        let (changes, totals) = self.engine.block_on(async {
             let mut changes = Vec::new();
-            for batch in input::report(self.session, &report).await?.collect().await? {
+            for batch in self.engine.report(&report).await?.collect().await? {
                 decode(&batch, &mut changes)?;
             }
             let totals = self.totals().await?;
@@ -74,13 +72,13 @@ impl DiffView<'_> {
     }
 
     async fn totals(&self) -> Result<Totals> {
-        let inner = self.session.report_sql(&Report::Diff(Diff { limit: None, ..self.report.clone() }))?;
+        let inner = self.engine.report_sql(&Report::Diff(Diff { limit: None, ..self.report.clone() }))?;
         let inner = inner.trim_end().trim_end_matches(';');
         let sql = format!(
             "SELECT count(*) AS groups, sum(size) AS size, sum(size_diff) AS size_diff FROM (\n{inner}\n) AS report"
         );
         let mut totals = Totals::default();
-        for batch in self.session.sql(&sql).await?.collect().await? {
+        for batch in self.engine.sql(&sql).await?.collect().await? {
             let reader = Reader::new(&batch);
             let column =
                 |name| reader.integers(name).map(|c| (0..batch.num_rows()).filter_map(|r| c.get(r)).sum::<i64>());
@@ -93,12 +91,9 @@ impl DiffView<'_> {
 
     fn text(&self, changes: &[Change], totals: &Totals, styles: Styles) -> String {
         let Title { recording, when } = &self.title;
-        let name = plural(self.report.group_by);
         let mut text = String::new();
-        let head = match changes.len() as i64 == totals.groups {
-            true => format!("{} {name}", thousands(totals.groups)),
-            false => format!("Top {} {name}", thousands(changes.len() as i64)),
-        };
+        let count = groups(changes.len() as i64, self.report.group_by);
+        let head = if changes.len() as i64 == totals.groups { count } else { format!("Top {count}") };
         let _ = writeln!(text, "{} of {recording} {when}, largest change first", styles.bold(head));
         let mut sources = Sources::default();
         for (i, change) in changes.iter().enumerate() {

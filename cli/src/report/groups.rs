@@ -3,24 +3,22 @@
 use std::fmt::Write;
 
 use arrow::record_batch::RecordBatch;
-use tmq_query::Session;
 use tmq_query::report::{GroupBy, Groups, Mode, Report};
 
 use super::rows::{Frame, Reader};
 use super::source::Sources;
-use super::{Title, json, print, stream, thousands};
+use super::{Title, format_count, json, print, stream, thousands};
 use tmq_query::tracemalloc::format_size;
 
 use crate::args::OutputArgs;
+use crate::engine::Engine;
 use crate::error::Result;
-use crate::input;
 use crate::output::Format;
-use crate::runtime::block_on;
 use crate::ui::{Styles, Ui};
 
 /// A report of groups, about to be shown.
 pub(crate) struct GroupsReport<'a> {
-    pub(crate) session: &'a Session,
+    pub(crate) engine: &'a Engine,
     pub(crate) report: Groups,
     pub(crate) title: Title,
     pub(crate) ui: Ui,
@@ -54,14 +52,14 @@ impl GroupsReport<'_> {
             let keys = json::group_keys(self.report.group_by);
             let keys = matches!(format, Format::Json | Format::Ndjson).then_some(keys.as_slice());
             let mut out = output.open()?;
-            block_on(async {
-                let rows = input::report(self.session, &report).await?;
+            self.engine.block_on(async {
+                let rows = self.engine.report(&report).await?;
                 stream(rows.schema(), rows, format, &mut out, keys, self.ui).await
             })?;
             return out.finish();
         }
-        let text = block_on(async {
-            let groups = read(self.session, &report).await?;
+        let text = self.engine.block_on(async {
+            let groups = read(self.engine, &report).await?;
             let totals = self.totals(&groups).await?;
             Ok(self.text(&groups, totals, self.styles(output)))
         })?;
@@ -79,21 +77,18 @@ impl GroupsReport<'_> {
             return Ok(sum);
         }
         let all = Report::Groups(Groups { limit: None, ..self.report.clone() });
-        Totals::query(self.session, &all).await
+        Totals::query(self.engine, &all).await
     }
 
     fn text(&self, groups: &[Group], totals: Totals, styles: Styles) -> String {
         let Title { recording, when } = &self.title;
-        let name = plural(self.report.group_by);
         let mut text = String::new();
         if groups.is_empty() {
             let _ = writeln!(text, "No blocks of {recording} ({when})");
             return text;
         }
-        let head = match groups.len() as i64 == totals.groups {
-            true => format!("{} {name}", thousands(totals.groups)),
-            false => format!("Top {} {name}", thousands(groups.len() as i64)),
-        };
+        let count = self::groups(groups.len() as i64, self.report.group_by);
+        let head = if groups.len() as i64 == totals.groups { count } else { format!("Top {count}") };
         let _ = writeln!(text, "{} of {recording}, {when}", styles.bold(head));
         let mut sources = Sources::default();
         for (i, group) in groups.iter().enumerate() {
@@ -152,13 +147,13 @@ impl Totals {
     }
 
     /// Sums over a report without reading its tracebacks.
-    async fn query(session: &Session, report: &Report) -> Result<Self> {
-        let inner = session.report_sql(report)?;
+    async fn query(engine: &Engine, report: &Report) -> Result<Self> {
+        let inner = engine.report_sql(report)?;
         let inner = inner.trim_end().trim_end_matches(';');
         let sql =
             format!("SELECT count(*) AS groups, sum(size) AS size, sum(count) AS count FROM (\n{inner}\n) AS report");
         let mut totals = Self::default();
-        for batch in session.sql(&sql).await?.collect().await? {
+        for batch in engine.sql(&sql).await?.collect().await? {
             let reader = Reader::new(&batch);
             let (groups, size, count) =
                 (reader.integers("groups")?, reader.integers("size")?, reader.integers("count")?);
@@ -173,9 +168,9 @@ impl Totals {
 }
 
 /// Runs a report of groups.
-pub(super) async fn read(session: &Session, report: &Report) -> Result<Vec<Group>> {
+pub(super) async fn read(engine: &Engine, report: &Report) -> Result<Vec<Group>> {
     let mut groups = Vec::new();
-    for batch in input::report(session, report).await?.collect().await? {
+    for batch in engine.report(report).await?.collect().await? {
         decode(&batch, &mut groups)?;
     }
     Ok(groups)
@@ -202,19 +197,20 @@ fn decode(batch: &RecordBatch, groups: &mut Vec<Group>) -> Result<()> {
     Ok(())
 }
 
-/// What the groups of a key are called.
-pub(super) fn plural(group_by: GroupBy) -> &'static str {
-    match group_by {
-        GroupBy::Site => "sites",
-        GroupBy::Lineno => "lines",
-        GroupBy::Filename => "files",
-        GroupBy::Traceback => "tracebacks",
-        GroupBy::Function => "functions",
-        GroupBy::Module => "modules",
-        GroupBy::Thread => "threads",
-        GroupBy::Process => "processes",
-        GroupBy::Kind => "kinds",
-        GroupBy::Domain => "domains",
-        GroupBy::Size => "sizes",
-    }
+/// `2 sites`, `1 site`: how many groups of a key there are.
+pub(super) fn groups(count: i64, group_by: GroupBy) -> String {
+    let (one, many) = match group_by {
+        GroupBy::Site => ("site", "sites"),
+        GroupBy::Lineno => ("line", "lines"),
+        GroupBy::Filename => ("file", "files"),
+        GroupBy::Traceback => ("traceback", "tracebacks"),
+        GroupBy::Function => ("function", "functions"),
+        GroupBy::Module => ("module", "modules"),
+        GroupBy::Thread => ("thread", "threads"),
+        GroupBy::Process => ("process", "processes"),
+        GroupBy::Kind => ("kind", "kinds"),
+        GroupBy::Domain => ("domain", "domains"),
+        GroupBy::Size => ("size", "sizes"),
+    };
+    format_count(count, one, many)
 }

@@ -85,12 +85,12 @@ pub(crate) async fn stream(
         None => schema.as_ref().clone(),
     };
     // Once rows come, the result itself shows that work goes on.
-    let first = patiently(ui, "running the query", rows.next()).await;
+    let first = patiently(ui, "running the query", rows.next()).await.transpose()?;
     let mut writer = output::open(format, out, &schema, ui)?;
     let mut next = first;
     while let Some(batch) = next {
-        writer.write(&project(batch?)?)?;
-        next = rows.next().await;
+        writer.write(&project(batch)?)?;
+        next = rows.next().await.transpose()?;
     }
     writer.finish()
 }

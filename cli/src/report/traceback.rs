@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use tmq_query::Session;
 use tmq_query::report::{GroupBy, Groups, Report};
 
 use super::groups::{self, Group};
@@ -12,15 +11,14 @@ use super::{Title, format_count, json, print, stream};
 use tmq_query::tracemalloc::format_size;
 
 use crate::args::OutputArgs;
+use crate::engine::Engine;
 use crate::error::Result;
-use crate::input;
 use crate::output::Format;
-use crate::runtime::block_on;
 use crate::ui::{Styles, Ui};
 
 /// The largest tracebacks, about to be shown.
 pub(crate) struct TracebackView<'a> {
-    pub(crate) session: &'a Session,
+    pub(crate) engine: &'a Engine,
     pub(crate) report: Groups,
     pub(crate) title: Title,
     /// Most frames to show of each.
@@ -35,13 +33,13 @@ impl TracebackView<'_> {
             let keys = json::group_keys(GroupBy::Traceback);
             let keys = matches!(format, Format::Json | Format::Ndjson).then_some(keys.as_slice());
             let mut out = output.open()?;
-            block_on(async {
-                let rows = input::report(self.session, &report).await?;
+            self.engine.block_on(async {
+                let rows = self.engine.report(&report).await?;
                 stream(rows.schema(), rows, format, &mut out, keys, self.ui).await
             })?;
             return out.finish();
         }
-        let groups = block_on(groups::read(self.session, &report))?;
+        let groups = self.engine.block_on(groups::read(self.engine, &report))?;
         let styles = if output.output.is_some() { Styles::PLAIN } else { self.ui.out() };
         print(output, &self.text(&groups, styles))
     }
@@ -70,13 +68,22 @@ impl TracebackView<'_> {
     }
 }
 
+/// Equal frames in a row that are shown; recursion is summed up after so many, as Python does.
+const REPEATS_SHOWN: usize = 3;
+
 /// `  File "F", line N, in f` for each frame, with its source line below.
 pub(super) fn frames(text: &mut String, frames: &[Frame], sources: &mut Sources, styles: Styles) {
-    for frame in frames {
-        let Frame { filename, lineno, function } = frame;
-        let _ = writeln!(text, "  File \"{filename}\", line {lineno}, in {}", styles.cyan(function));
-        if let Some(line) = sources.line(filename, *lineno) {
-            let _ = writeln!(text, "    {}", styles.dim(line));
+    for run in frames.chunk_by(|a, b| a == b) {
+        for Frame { filename, lineno, function } in run.iter().take(REPEATS_SHOWN) {
+            let _ = writeln!(text, "  File \"{filename}\", line {lineno}, in {}", styles.cyan(function));
+            if let Some(line) = sources.line(filename, *lineno) {
+                let _ = writeln!(text, "    {}", styles.dim(line));
+            }
+        }
+        let hidden = run.len().saturating_sub(REPEATS_SHOWN);
+        if hidden > 0 {
+            let times = if hidden == 1 { "time" } else { "times" };
+            let _ = writeln!(text, "  [Previous line repeated {hidden} more {times}]");
         }
     }
 }

@@ -15,9 +15,7 @@ stacks_of AS (
 texts AS (
     SELECT
         sf.stack_id AS stack_id,
-        array_agg(
-            named_struct('filename', f.filename, 'lineno', f.lineno, 'function', f.function) ORDER BY sf.position
-        ) AS traceback
+        list_by(named_struct('filename', f.filename, 'lineno', f.lineno, 'function', f.function), sf.position) AS traceback
     FROM {schema}stack_frames AS sf
     JOIN {schema}frames_named AS f ON f.frame_id = sf.frame_id
     WHERE sf.stack_id IN (SELECT stack_id FROM stacks_of)

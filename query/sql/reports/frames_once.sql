@@ -4,19 +4,20 @@ keyed{n} AS (
     FROM {schema}frames_named
 ),
 once{n} AS (
-    SELECT DISTINCT sf.stack_id AS stack_id, k.key_id AS frame_id
-    FROM {schema}stack_frames AS sf
+    SELECT DISTINCT
+        c.stack_id AS stack_id, k.key_id AS frame_id, c.blocks AS blocks, c.bytes AS bytes,
+        c.blocks_variance AS blocks_variance, c.bytes_variance AS bytes_variance
+    FROM {by_stack} AS c
+    JOIN {schema}stack_frames AS sf ON sf.stack_id = c.stack_id
     JOIN keyed{n} AS k ON k.frame_id = sf.frame_id
-    WHERE sf.stack_id IN (SELECT stack_id FROM {facts})
 ),
 by_frame{n} AS (
     SELECT
-        o.frame_id AS frame_id,
-        sum(c.blocks) AS blocks,
-        sum(c.bytes) AS bytes,
-        sum(c.blocks_variance) AS blocks_variance,
-        sum(c.bytes_variance) AS bytes_variance
-    FROM {facts} AS c
-    JOIN once{n} AS o ON o.stack_id = c.stack_id
-    GROUP BY o.frame_id
+        frame_id,
+        sum(blocks) AS blocks,
+        sum(bytes) AS bytes,
+        sum(blocks_variance) AS blocks_variance,
+        sum(bytes_variance) AS bytes_variance
+    FROM once{n}
+    GROUP BY frame_id
 )

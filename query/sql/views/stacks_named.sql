@@ -3,7 +3,7 @@
 -- Grain: one row per stack.
 -- `stack` is in the format of flame graph tools; making it reads every frame of every stack.
 WITH texts AS (
-    SELECT sf.stack_id AS stack_id, string_agg(f.function, ';' ORDER BY sf.position DESC) AS stack
+    SELECT sf.stack_id AS stack_id, array_to_string(list_by(f.function, -sf.position), ';') AS stack
     FROM stack_frames AS sf
     JOIN frames AS f ON f.frame_id = sf.frame_id
     GROUP BY sf.stack_id

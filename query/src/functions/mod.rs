@@ -1,13 +1,19 @@
-//! Scalar functions of tmq's SQL: one file each, over plain Rust in `crate::tracemalloc` where that module has the rule.
+//! Functions of tmq's SQL: one file each, over plain Rust in `crate::tracemalloc` where that module has the rule.
 
 mod fnmatch;
 mod format_size;
+mod list_by;
 
 use std::sync::Arc;
 
-use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
-/// Every function, ready to register.
+/// Every aggregate function, ready to register.
+pub(crate) fn aggregates() -> Vec<AggregateUDF> {
+    vec![AggregateUDF::from(list_by::ListBy::default())]
+}
+
+/// Every scalar function, ready to register.
 pub(crate) fn all() -> Vec<Arc<ScalarUDF>> {
     vec![
         Arc::new(ScalarUDF::from(fnmatch::Match::fnmatch())),
@@ -26,5 +32,6 @@ pub static SIGNATURES: &[(&str, &str)] = &[
         "filename_match(filename, pattern)",
         "The same as tracemalloc compares files: a trailing .pyc counts as .py on both sides",
     ),
+    ("list_by(value, position)", "Aggregate: the values of a group as a list, in the order of their positions"),
     ("format_size(bytes [, sign])", "Bytes with a unit, as tracemalloc writes them; with sign => true also a plus"),
 ];

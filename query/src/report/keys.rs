@@ -102,9 +102,9 @@ static BY_FUNCTION: Keys = Keys {
 static BY_MODULE: Keys =
     Keys { keys: &[MODULE], rest: &[], from: FRAMES, shown: Shown { module: "module", label: "module", ..NOTHING } };
 static BY_TRACEBACK: Keys = Keys {
-    keys: &[("frames", "t.frames")],
+    keys: &[("frames", "g.frames")],
     rest: &[("sample", "min({number} * 4294967296 + g.stack_id)")],
-    from: "{facts} AS g JOIN tracebacks{n} AS t ON t.stack_id = g.stack_id",
+    from: "tracebacks{n} AS g",
     shown: NOTHING,
 };
 static BY_THREAD: Keys = Keys {

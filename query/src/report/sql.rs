@@ -76,7 +76,9 @@ fn side(
     let counted = Counted::new(source, measure, group_by, filters);
     let mut parts = counted.sql()?;
     let facts = counted.name();
+    let by_stack = inline(files::by_stack, &[("facts", &facts)]);
     let base = [
+        ("by_stack", by_stack.as_str()),
         ("n", source.n.as_str()),
         ("schema", source.schema.as_str()),
         ("facts", facts.as_str()),
@@ -148,11 +150,18 @@ fn diff_sql(diff: &Diff, recordings: &[Arc<Opened>]) -> Result<String, Error> {
         parts.extend(side(source, &own.measure, *group_by, *mode, filters, keys)?);
     }
     parts.push(changes(&sources, keys));
-    let (limit, each) = (limit_sql(*limit), each_side(sides.len()));
+    let limit = limit_sql(*limit);
+    let each = each_side(sides.len(), |name| format!("{name}, "));
     if *group_by == GroupBy::Traceback {
         let texts: Vec<String> = distinct.iter().map(|s| texts_of(s)).collect();
         let texts = texts.join(" UNION ALL ");
-        let result = fill(files::result_diff_tracebacks, &[("limit", &limit), ("texts", &texts), ("each", &each)]);
+        let each_min = each_side(sides.len(), |name| format!("min({name}) AS {name}, "));
+        let result = fill(files::result_diff_tracebacks, &[
+            ("limit", &limit),
+            ("texts", &texts),
+            ("each", &each),
+            ("each_min", &each_min),
+        ]);
         return Ok(format!("WITH\n{},\n{result}", parts.join(",\n")));
     }
     let order = keys.order();
@@ -202,12 +211,13 @@ fn changes(sources: &[Source<'_>], keys: &Keys) -> String {
     )
 }
 
-/// `size_1, count_1, ...` where more than two sides are compared.
-fn each_side(sides: usize) -> String {
+/// `size_1`, `count_1`, ... where more than two sides are compared, each as `column` writes it.
+fn each_side(sides: usize, column: impl Fn(&str) -> String) -> String {
     if sides < 3 {
         return String::new();
     }
-    (1..=sides).map(|side| format!("size_{side}, count_{side}, ")).collect()
+    let names = (1..=sides).flat_map(|side| [format!("size_{side}"), format!("count_{side}")]);
+    names.map(|name| column(&name)).collect()
 }
 
 fn address_sql(report: &Address, recordings: &[Arc<Opened>]) -> Result<String, Error> {

@@ -353,24 +353,28 @@ fn walk(process: &Process, state: &mut ThreadState, leaf: Frame, mut high: usize
             top -= 1;
         }
         if top > 0 && state.chain.frame(top - 1).is_same_state(&current) {
-            let left = compared.take().unwrap_or_else(|| state.chain.unchanged_below(top - 1));
-            let Some(last_changed) = left.checked_sub(1) else { break state.chain.root };
-            let changed = state.chain.frame_of_check(last_changed, top - 1);
-            // Frames above the changed one are in the states they were in, under a caller yet to be found. An rbp that
-            // did not matter may matter to the new caller: it is what came with the state until it is read anew.
-            let mut bp = current.bp;
-            for i in (changed + 2..top).rev() {
-                let mut frame = *state.chain.frame(i);
-                bp = if i + 1 < top && frame.bp_slot != 0 { frame.bp } else { bp };
-                frame.bp = bp;
-                if !state.chain.push_fresh(n, frame) {
+            // From here on the walk would go as it went, if memory is as it was. The frame itself may have been found by
+            // other words than last time, so it counts as fresh.
+            top -= 1;
+            current.bp_use = state.chain.frame(top).bp_use;
+            let left = compared.take().unwrap_or_else(|| state.chain.unchanged_below(top));
+            let Some(last_changed) = left.checked_sub(1) else {
+                if !state.chain.push_fresh(n, current) {
                     return deeper(process, state, leaf);
                 }
                 n += 1;
-            }
-            let next = *state.chain.frame(changed + 1);
-            if changed + 2 < top {
-                bp = if next.bp_slot != 0 { next.bp } else { bp };
+                break state.chain.root;
+            };
+            let changed = state.chain.frame_of_check(last_changed, top);
+            // Frames above the changed one are in the states they were in, under a caller yet to be found. An rbp that
+            // did not matter may matter to the new caller: it is what came with the state until it is read anew.
+            for i in (changed + 1..top).rev() {
+                if !state.chain.push_fresh(n, current) {
+                    return deeper(process, state, leaf);
+                }
+                n += 1;
+                let next = *state.chain.frame(i);
+                let bp = if next.bp_slot != 0 { next.bp } else { current.bp };
                 current = Frame { bp, ..next };
             }
             top = changed + 1;

@@ -95,8 +95,8 @@ pub struct RegionHeader {
     // ---- shared counters, one cache line each ----
     /// Head of the free list: tag in the upper, chunk index in the lower 32 bits (rule 3).
     pub free_list: Padded<AtomicU64>,
-    /// Milliseconds that the collector has seen; it stores a new value on every round. A value that stands still for
-    /// [`COLLECTOR_SILENCE_MS`] makes waiting targets check whether the collector still exists.
+    /// Milliseconds that the collector has seen; it stores a new value on every round. While it stands still for
+    /// [`COLLECTOR_SILENCE_MS`], targets do not wait for chunks.
     pub heartbeat: Padded<AtomicU64>,
     /// [`CollectorState`] as a number.
     pub collector_state: Padded<AtomicU32>,
@@ -119,8 +119,9 @@ pub struct RegionHeader {
 #[derive(Debug, Default)]
 pub struct Padded<T>(pub T);
 
-/// How long the heartbeat may stand still before a waiting target checks the collector's process, in milliseconds.
-pub const COLLECTOR_SILENCE_MS: u64 = 200;
+/// How long the heartbeat may stand still before a waiting target takes the collector for stopped and drops records
+/// until it moves again, in milliseconds. Longer than a busy machine keeps a thread waiting for a processor.
+pub const COLLECTOR_SILENCE_MS: u64 = 1000;
 
 /// What the collector is doing, see [`RegionHeader::collector_state`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use tmq_wire::layout::COLLECTOR_SILENCE_MS;
 
 use super::region::Region;
 
-const EVERY: Duration = Duration::from_millis(COLLECTOR_SILENCE_MS / 4);
+const EVERY: Duration = Duration::from_millis(COLLECTOR_SILENCE_MS / 10);
 
 /// Beats until it is dropped.
 #[derive(Debug)]

@@ -63,6 +63,8 @@ pub(crate) struct Blocks {
     /// A power of two of slots, or none.
     slots: Vec<Block>,
     len: usize,
+    /// Blocks at which the table grows.
+    limit: usize,
     shift: u32,
 }
 
@@ -81,8 +83,7 @@ impl Blocks {
     /// Adds a block; returns the one that was open at its address.
     #[inline]
     pub(crate) fn insert(&mut self, block: Block) -> Option<Block> {
-        // At most three quarters full.
-        if self.len * 4 >= self.slots.len() * 3 {
+        if self.len >= self.limit {
             self.grow();
         }
         let key = block.key();
@@ -153,6 +154,7 @@ impl Blocks {
         let slots = (self.slots.len() * 2).max(FIRST_SLOTS);
         let old = std::mem::replace(&mut self.slots, vec![Block::default(); slots]);
         self.shift = 64 - slots.trailing_zeros();
+        self.limit = slots / 4 * 3;
         self.len = 0;
         for block in old {
             if block.key() != 0 {

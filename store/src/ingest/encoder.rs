@@ -4,22 +4,17 @@
 //! journal segments before it removed. The ingesting thread hands over the saved state and goes on.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread::JoinHandle;
 
-use arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array, StringArray};
-use arrow::buffer::NullBuffer;
-use arrow::record_batch::RecordBatch;
-
 use super::checkpoint::Checkpoint;
 use super::journal;
-use super::rows::{KINDS, NO_ID, NO_TIME, Row};
+use super::rows::Row;
 use super::sampling::Sampling;
 use crate::Error;
 use crate::recording::{TableFile, part_name};
 use crate::schema::ALLOCATIONS;
-use crate::write::TableWriter;
+use crate::write::PartWriter;
 
 /// Buffers on their way to the encoder before the ingesting thread waits for it.
 const QUEUE: usize = 4;
@@ -106,7 +101,7 @@ struct Worker {
     dir: PathBuf,
     sampling: Sampling,
     files: Vec<TableFile>,
-    part: Option<TableWriter>,
+    part: Option<PartWriter>,
     give_back: Sender<Vec<Row>>,
 }
 
@@ -136,10 +131,10 @@ impl Worker {
             Some(part) => part,
             None => {
                 let name = part_name(ALLOCATIONS.name, self.files.len());
-                self.part.insert(TableWriter::create(&self.dir, &name, &ALLOCATIONS)?)
+                self.part.insert(PartWriter::create(&self.dir, &name, self.sampling)?)
             }
         };
-        part.write(&batch(rows, self.sampling)?)?;
+        part.write(rows)?;
         if part.rows() >= PART_ROWS {
             self.close_part()?;
         }
@@ -152,33 +147,4 @@ impl Worker {
         }
         Ok(())
     }
-}
-
-/// Rows as a batch of the table `allocations`.
-fn batch(rows: &[Row], sampling: Sampling) -> Result<RecordBatch, Error> {
-    let ids = |get: fn(&Row) -> u32| -> ArrayRef {
-        Arc::new(Int32Array::from_iter_values(rows.iter().map(|r| get(r) as i32)))
-    };
-    let longs = |get: fn(&Row) -> i64| -> ArrayRef { Arc::new(Int64Array::from_iter_values(rows.iter().map(get))) };
-    let optional_ids = |get: fn(&Row) -> u32| -> ArrayRef {
-        let nulls = NullBuffer::from_iter(rows.iter().map(|r| get(r) != NO_ID));
-        Arc::new(Int32Array::new(rows.iter().map(|r| get(r) as i32).collect(), Some(nulls)))
-    };
-    let freed = NullBuffer::from_iter(rows.iter().map(|r| r.free_ns != NO_TIME));
-    let weights = rows.iter().map(|r| if r.is_mmap { 1.0 } else { sampling.weight(r.size) });
-    let arrays: Vec<ArrayRef> = vec![
-        ids(|r| r.process),
-        ids(|r| r.thread),
-        longs(|r| r.alloc_ns),
-        Arc::new(Int64Array::new(rows.iter().map(|r| r.free_ns).collect(), Some(freed))),
-        optional_ids(|r| r.free_thread),
-        longs(|r| i64::try_from(r.address).unwrap_or(i64::MAX)),
-        longs(|r| i64::try_from(r.size).unwrap_or(i64::MAX)),
-        ids(|r| r.stack),
-        optional_ids(|r| r.free_stack),
-        Arc::new(StringArray::from_iter_values(rows.iter().map(|r| KINDS[usize::from(r.kind) % KINDS.len()]))),
-        Arc::new(Int32Array::from_iter_values(rows.iter().map(Row::domain))),
-        Arc::new(Float64Array::from_iter_values(weights)),
-    ];
-    RecordBatch::try_new(ALLOCATIONS.schema(), arrays).map_err(|e| Error::parquet("write", ALLOCATIONS.name)(e.into()))
 }

@@ -13,8 +13,8 @@ use super::maps::Range;
 use super::process::{Nodes, Process};
 use super::rows::{NO_ID, NO_TIME, Row, kind_number};
 use super::sampling::Sampling;
-use super::sites::{Amount, Live, Site};
-use super::timeline::Timeline;
+use super::sites::{Amount, Peak, Site};
+use super::timeline::{Timeline, Totals};
 use crate::schema::{DOMAIN_HEAP, DOMAIN_MMAP};
 
 const HEAP: u8 = DOMAIN_HEAP as u8;
@@ -79,9 +79,11 @@ pub(crate) struct Model {
     site_index: HashMap<(u32, u32, u8), u32>,
     displaced: VecDeque<Displaced>,
     /// Heap of all processes.
-    pub live: Live,
+    pub totals: Totals,
+    /// Most of it.
+    pub peak: Peak,
     /// Heap of all processes when the recording was closed.
-    pub end_live: Amount,
+    pub end_totals: Totals,
     /// Number of maxima so far.
     pub version: u64,
     pub timeline: Timeline,
@@ -114,18 +116,17 @@ impl Model {
         Self { sampling, ..Self::default() }
     }
 
-    /// Applies one event; they come in the order of their stamps.
-    #[inline]
+    /// Applies one event; they come in the order of their stamps. The caller notes the time ([`Model::now_ns`], the
+    /// thread's end) when it has applied a run of them.
+    #[inline(always)]
     pub(crate) fn event(&mut self, event: &Event) {
-        let ns = event.ns;
-        self.timeline.advance(ns, self.live.now);
+        self.timeline.advance(event.ns, &self.totals);
         if !self.displaced.is_empty() {
-            self.expire_displaced(ns);
+            self.expire_displaced(event.ns);
         }
-        self.now_ns = self.now_ns.max(ns);
-        self.threads[event.thread as usize].end_ns = ns;
         match event.kind {
             Kind::Free | Kind::ReallocOld => self.free(event),
+            Kind::Malloc => self.allocate(event, 0),
             Kind::Mmap | Kind::MremapNew => self.map(event),
             Kind::Munmap | Kind::MremapOld => self.unmap(event),
             kind => {
@@ -138,35 +139,34 @@ impl Model {
 
     #[inline]
     fn allocate(&mut self, event: &Event, kind: u8) {
-        if event.address == 0 {
+        let Event { address, size, ns, .. } = *event;
+        if address == 0 {
             return;
         }
         let site = self.heap_site(event.process, event.node);
-        let ns = event.ns;
-        let block = Block::new(event.address, kind, ns, event.size, site, event.thread);
-        if let Some(older) = self.processes[event.process as usize].blocks.insert(block) {
+        let process = &mut self.processes[event.process as usize];
+        if let Some(older) = process.blocks.insert(Block::new(address, kind, ns, size, site, event.thread)) {
             self.displace(event.process, older, ns);
         }
-        let weight = self.sampling.weight(event.size);
-        let amount = Amount::of(event.size, weight);
-        let version = self.version;
+        let amount = Amount::of(size, self.sampling.weight(size));
         let place = &mut self.sites[site as usize];
-        place.allocate(version, event.size, amount, ns);
+        place.allocate(self.version, size, amount, ns);
         if !self.sampling.is_exact() {
-            let variance = self.sampling.variance(event.size);
-            place.variance.add(Amount { blocks: variance, bytes: variance * (event.size as f64).powi(2) });
+            let variance = self.sampling.variance(size);
+            place.variance.add(Amount { blocks: variance, bytes: variance * (size as f64).powi(2) });
         }
-        if self.live.add(amount, ns) {
+        self.totals.live.add(amount);
+        self.totals.allocated.add(amount);
+        // The most of all is also the most of its bin.
+        if self.timeline.reach(self.totals.live.bytes) && self.peak.reach(self.totals.live, ns) {
             self.version += 1;
         }
-        self.timeline.allocate(amount, self.live.now.bytes);
         let process = &mut self.processes[event.process as usize];
         process.allocations += 1;
-        process.bytes_allocated += amount.bytes;
-        process.live.add(amount, ns);
+        process.live.add(amount);
+        process.peak.reach(process.live, ns);
         let thread = &mut self.threads[event.thread as usize];
-        thread.last_address = event.address;
-        thread.last_ns = ns;
+        (thread.last_address, thread.last_ns) = (address, ns);
     }
 
     #[inline]
@@ -191,11 +191,8 @@ impl Model {
         let thread = &self.threads[block.thread as usize];
         let is_temporary = thread.last_address == block.address() && thread.last_ns == block.alloc_ns;
         self.sites[block.site as usize].free(self.version, amount, ns - block.alloc_ns, is_temporary);
-        self.live.now.subtract(amount);
-        self.timeline.free(amount);
-        let process = &mut self.processes[process as usize];
-        process.frees += 1;
-        process.live.now.subtract(amount);
+        self.totals.live.subtract(amount);
+        self.processes[process as usize].live.subtract(amount);
     }
 
     #[inline]
@@ -351,6 +348,14 @@ impl Model {
         }
     }
 
+    /// Notes the last event of a run of events of one thread.
+    pub(crate) fn thread_reached(&mut self, thread: u32, ns: i64) {
+        self.now_ns = self.now_ns.max(ns);
+        if let Some(thread) = self.threads.get_mut(thread as usize) {
+            thread.end_ns = thread.end_ns.max(ns);
+        }
+    }
+
     /// Notes the first event of a thread.
     pub(crate) fn thread_starts(&mut self, thread: u32, ns: i64) {
         let thread = &mut self.threads[thread as usize];
@@ -366,7 +371,7 @@ impl Model {
             self.lose(process, "too_many_marks", 1, "Marks beyond the first 100,000 were not kept.");
             return;
         }
-        self.moments.push(Moment { name, ns, process, live: self.live.now });
+        self.moments.push(Moment { name, ns, process, live: self.totals.live });
     }
 
     /// Counts something that was not recorded.
@@ -386,7 +391,7 @@ impl Model {
     /// A process ended at `ns`, or the recording did. Its open blocks are no longer live; [`Model::emit_left`] makes rows
     /// of them.
     pub(crate) fn close_process(&mut self, number: u32, ns: i64) -> Left {
-        self.timeline.advance(ns, self.live.now);
+        self.timeline.advance(ns, &self.totals);
         self.now_ns = self.now_ns.max(ns);
         let (own, others) = std::mem::take(&mut self.displaced).into_iter().partition(|d| d.process == number);
         self.displaced = own;
@@ -396,10 +401,11 @@ impl Model {
         self.displaced = others;
         let process = &mut self.processes[number as usize];
         let left = Left { process: number, blocks: process.blocks.drain(), ranges: process.maps.drain() };
-        process.left.add(process.live.now);
+        process.left.add(process.live);
         process.left_rows += left.blocks.len() as u64;
-        self.live.now.subtract(process.live.now);
-        process.live.now = Amount::default();
+        self.totals.live.subtract(process.live);
+        self.totals.left.add(process.live);
+        process.live = Amount::default();
         self.code.settle(number, process);
         for site in std::mem::take(&mut process.sites) {
             self.sites[site as usize].leave(self.version);

@@ -8,7 +8,7 @@ use tmq_wire::layout::LOSS_REASONS;
 use super::blocks::Blocks;
 use super::config::ProcessCounters;
 use super::maps::Maps;
-use super::sites::{Amount, Live};
+use super::sites::{Amount, Peak};
 
 /// [`NodeEntry::site`] of nodes that no event has used yet.
 pub(crate) const NO_SITE: u32 = u32::MAX;
@@ -145,18 +145,16 @@ pub(crate) struct Process {
     pub sites: Vec<u32>,
     /// Its streams.
     pub streams: Vec<u32>,
-    /// Heap amounts.
-    pub live: Live,
+    /// Live heap.
+    pub live: Amount,
+    /// Most of it.
+    pub peak: Peak,
     /// Heap amounts that lived until its end.
     pub left: Amount,
     /// Heap rows that lived until its end.
     pub left_rows: u64,
     /// Heap allocations.
     pub allocations: u64,
-    /// Heap frees.
-    pub frees: u64,
-    /// Heap bytes allocated, weighted.
-    pub bytes_allocated: f64,
     /// Frees without an open block.
     pub foreign_frees: u64,
     /// Blocks that ended without a free.
@@ -165,4 +163,11 @@ pub(crate) struct Process {
     pub lost_in_streams: [u64; LOSS_REASONS],
     /// What the image's own counters say.
     pub counters: ProcessCounters,
+}
+
+impl Process {
+    /// Heap blocks freed, once the process is closed.
+    pub(crate) fn frees(&self) -> u64 {
+        self.allocations.saturating_sub(self.left_rows)
+    }
 }

@@ -19,7 +19,8 @@ impl Amount {
     /// One block of `size` bytes that stands for `weight` blocks.
     #[inline]
     pub(crate) fn of(size: u64, weight: f64) -> Self {
-        Self { blocks: weight, bytes: size as f64 * weight }
+        // Sizes have at most 62 bits, and signed numbers convert faster.
+        Self { blocks: weight, bytes: size.cast_signed() as f64 * weight }
     }
 
     #[inline]
@@ -150,26 +151,22 @@ impl Site {
     }
 }
 
-/// Something live with its maximum: one process, or all of them.
+/// The most that was live at one time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Live {
-    /// Live now.
-    pub now: Amount,
-    /// At the maximum of bytes, the first one if it was reached more than once.
-    pub peak: Amount,
-    /// When that was.
-    pub peak_ns: i64,
+pub(crate) struct Peak {
+    /// How much, at the maximum of bytes, the first one if it was reached more than once.
+    pub amount: Amount,
+    /// When.
+    pub ns: i64,
 }
 
-impl Live {
-    /// Adds; says whether this is a new maximum.
+impl Peak {
+    /// Compares with what is live now; says whether that is a new maximum.
     #[inline]
-    pub(crate) fn add(&mut self, amount: Amount, ns: i64) -> bool {
-        self.now.add(amount);
-        let is_new = self.now.bytes > self.peak.bytes;
+    pub(crate) fn reach(&mut self, now: Amount, ns: i64) -> bool {
+        let is_new = now.bytes > self.amount.bytes;
         if is_new {
-            self.peak = self.now;
-            self.peak_ns = ns;
+            (self.amount, self.ns) = (now, ns);
         }
         is_new
     }

@@ -15,7 +15,7 @@ use super::model::{Event, Model};
 use super::process::{Identity, NodeEntry, Process};
 use super::rows::Row;
 use super::sampling::Sampling;
-use super::streams::{NO_THREAD, Step, Streams};
+use super::streams::{NO_THREAD, Stop, Streams};
 use super::tree::NO_MODULE;
 use crate::Error;
 
@@ -27,6 +27,8 @@ const MAX_WAITING: usize = 16 << 20;
 pub(crate) const ROWS_AT_ONCE: usize = 64 << 10;
 /// How far behind the last watermark stamps may be at the end; later ones are damaged.
 const TAIL_SECONDS: f64 = 60.0;
+/// Larger blocks are damaged records.
+const MAX_SIZE: u64 = 1 << 62;
 /// Longest name, path or argument list that is kept.
 const MAX_TEXT: usize = payload::MAX_PAYLOAD_SLOTS * 16;
 
@@ -90,7 +92,7 @@ impl State {
             }
             Input::Rss { tsc, bytes } => {
                 if let Some(clock) = self.model.clock {
-                    self.model.timeline.resident(clock.ns(tsc), bytes, self.model.live.now);
+                    self.model.timeline.resident(clock.ns(tsc), bytes);
                 }
             }
             Input::ThreadName { incarnation, tid, name } => {
@@ -130,7 +132,7 @@ impl State {
             self.corrupt(number, process, "its last record is cut off or lies far behind the end of the recording");
         }
         let end = self.model.now_ns;
-        self.model.end_live = self.model.live.now;
+        self.model.end_totals = self.model.totals;
         for number in 0..self.model.processes.len() as u32 {
             self.close(number, end, sink)?;
         }
@@ -228,38 +230,42 @@ impl State {
 
     /// Applies the records of a stream up to the stamp `until`; returns the stamp of the next event.
     fn run(&mut self, number: u32, until: u64, clock: &Clock, sink: &mut Sink<'_>) -> Result<Option<u64>, Error> {
-        loop {
-            let stream = self.streams.get(number);
-            let (process, mut thread) = (stream.process, stream.thread);
-            match stream.step(until) {
-                Step::Timed(Record::Event { kind, address, size, stack, .. }, tsc) => {
+        let stream = self.streams.get(number);
+        let (process, mut thread) = (stream.process, stream.thread);
+        let mut cursor = stream.take();
+        let mut last_ns = 0;
+        let stop = loop {
+            match cursor.next(until) {
+                Ok((Record::Event { kind, address, size, stack, .. }, tsc)) => {
                     let ns = clock.ns(tsc);
                     if thread == NO_THREAD {
                         thread = self.writer(number, process, ns);
                     }
+                    last_ns = ns;
+                    let size = size.min(MAX_SIZE);
                     self.model.event(&Event { kind, process, thread, address, size, node: stack, ns });
                     if self.model.rows.len() >= ROWS_AT_ONCE {
                         sink(&mut self.model.rows)?;
                     }
                 }
-                Step::Timed(Record::Blob { payload, .. }, tsc) => {
-                    let name = Reader(&bytes_of(payload)).text().map(text).unwrap_or_default();
-                    self.model.mark(name, clock.ns(tsc), Some(process));
+                Ok((Record::Thread { tid }, _)) => {
+                    self.model.thread_reached(thread, last_ns);
+                    let stream = self.streams.get(number);
+                    (stream.tid, stream.thread) = (tid, NO_THREAD);
+                    thread = NO_THREAD;
                 }
-                Step::Record(Record::Thread { tid }) => {
-                    stream.tid = tid;
-                    stream.thread = NO_THREAD;
-                }
-                Step::Record(record) => describe(&mut self.model, process, &record),
-                Step::Timed(..) => {}
-                Step::Later(tsc) => return Ok(Some(tsc)),
-                Step::Empty => return Ok(None),
-                Step::Corrupt(reason) => {
-                    self.corrupt(number, process, &reason);
-                    return Ok(None);
-                }
+                Ok((record, tsc)) => describe(&mut self.model, process, &record, clock.ns(tsc)),
+                Err(stop) => break stop,
             }
+        };
+        self.model.thread_reached(thread, last_ns);
+        self.streams.get(number).put_back(cursor);
+        match stop {
+            Stop::Later(tsc) => return Ok(Some(tsc)),
+            Stop::Empty => {}
+            Stop::Corrupt(reason) => self.corrupt(number, process, &reason),
         }
+        Ok(None)
     }
 
     #[cold]
@@ -317,8 +323,13 @@ impl State {
 }
 
 /// Applies a record that says something about a process rather than its memory.
-fn describe(model: &mut Model, number: u32, record: &Record<'_>) {
+#[cold]
+fn describe(model: &mut Model, number: u32, record: &Record<'_>, ns: i64) {
     match *record {
+        Record::Blob { kind: Kind::Mark, payload, .. } => {
+            let name = Reader(&bytes_of(payload)).text().map(text).unwrap_or_default();
+            model.mark(name, ns, Some(number));
+        }
         Record::Node { id, parent, module, offset, flags } => {
             let entry = model.processes[number as usize].nodes.entry(id);
             if entry.offset == NodeEntry::UNDEFINED {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
+use tmq_wire::DecodeError;
 use tmq_wire::record::{Decoder, Kind, Record, Slot};
 
 /// Streams at one time.
@@ -24,23 +25,82 @@ pub(crate) struct Stream {
     tsc: u64,
     slots: Vec<Slot>,
     at: usize,
-    /// Why it is ignored from here on.
+    /// Whether it is ignored from here on.
     is_corrupt: bool,
 }
 
-/// What the next step of a stream is.
+/// Why decoding of a stream stopped.
 #[derive(Debug)]
-pub(crate) enum Step<'a> {
-    /// A record that has no time of its own.
-    Record(Record<'a>),
-    /// An event or a mark, at this stamp.
-    Timed(Record<'a>, u64),
-    /// The next event or mark is later, at this stamp.
+pub(crate) enum Stop {
+    /// The next event or mark has this stamp, which is too late.
     Later(u64),
     /// Nothing more at the moment.
     Empty,
     /// It cannot be decoded further.
     Corrupt(String),
+}
+
+/// The slots of a stream taken out for decoding, so that the stream's other fields and the model can change meanwhile.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    slots: Vec<Slot>,
+    at: usize,
+    decoder: Decoder,
+}
+
+impl Cursor {
+    /// Decodes one record, unless it is an event or a mark with a stamp later than `until`. Returns it with its stamp.
+    #[inline(always)]
+    pub(crate) fn next(&mut self, until: u64) -> Result<(Record<'_>, u64), Stop> {
+        let before = self.decoder.tsc;
+        match self.slots.get(self.at) {
+            None => return Err(Stop::Empty),
+            // The decoder recurses for `Extend`; two in a row are never written.
+            Some([w0, _]) if is_extend(*w0) => self.check_extend()?,
+            Some(_) => {}
+        }
+        match self.decoder.next(&self.slots, self.at) {
+            Some(Ok((record, next))) => {
+                let tsc = self.decoder.tsc;
+                let is_timed = matches!(record, Record::Event { .. } | Record::Blob { kind: Kind::Mark, .. });
+                if tsc < before || (is_timed && tsc > until) {
+                    self.decoder.tsc = before;
+                    return Err(too_early_or_late(before, tsc));
+                }
+                self.at = next;
+                Ok((record, tsc))
+            }
+            None => Err(Stop::Empty),
+            Some(Err(error)) => Err(undecodable(&error)),
+        }
+    }
+
+    #[cold]
+    fn check_extend(&self) -> Result<(), Stop> {
+        match self.slots.get(self.at + 1) {
+            Some([w0, _]) if is_extend(*w0) => {
+                Err(Stop::Corrupt(format!("two size extensions in a row in slot {}", self.at)))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn is_extend(word: u64) -> bool {
+    word >> 59 == Kind::Extend as u64
+}
+
+#[cold]
+fn too_early_or_late(before: u64, tsc: u64) -> Stop {
+    if tsc < before { Stop::Corrupt(format!("time goes back from {before} to {tsc}")) } else { Stop::Later(tsc) }
+}
+
+#[cold]
+fn undecodable(error: &DecodeError) -> Stop {
+    match error {
+        DecodeError::Truncated { .. } => Stop::Empty, // The rest may still come.
+        other => Stop::Corrupt(other.to_string()),
+    }
 }
 
 impl Stream {
@@ -60,36 +120,16 @@ impl Stream {
         }
     }
 
-    /// Decodes one record, unless it has a stamp later than `until`.
-    #[inline]
-    pub(crate) fn step(&mut self, until: u64) -> Step<'_> {
-        // `Extend` twice in a row is never written, and would make the decoder recurse.
-        if let Some([[first, _], [second, _]]) = self.slots.get(self.at..self.at + 2) {
-            let is_extend = |word: u64| word >> 59 == Kind::Extend as u64;
-            if is_extend(*first) && is_extend(*second) {
-                return Step::Corrupt(format!("two size extensions in a row in slot {}", self.at));
-            }
-        }
+    /// Takes the slots out for decoding.
+    pub(crate) fn take(&mut self) -> Cursor {
         let mut decoder = Decoder::default();
         decoder.tsc = self.tsc;
-        match decoder.next(&self.slots, self.at) {
-            None => Step::Empty,
-            Some(Err(tmq_wire::DecodeError::Truncated { .. })) => Step::Empty, // The rest may still come.
-            Some(Err(error)) => Step::Corrupt(error.to_string()),
-            Some(Ok((record, next))) => {
-                let tsc = decoder.tsc;
-                if tsc < self.tsc {
-                    return Step::Corrupt(format!("time goes back from {} to {tsc}", self.tsc));
-                }
-                let is_timed = matches!(record, Record::Event { .. } | Record::Blob { kind: Kind::Mark, .. });
-                if is_timed && tsc > until {
-                    return Step::Later(tsc);
-                }
-                self.at = next;
-                self.tsc = tsc;
-                if is_timed { Step::Timed(record, tsc) } else { Step::Record(record) }
-            }
-        }
+        Cursor { slots: std::mem::take(&mut self.slots), at: self.at, decoder }
+    }
+
+    /// Puts back what [`Stream::take`] took.
+    pub(crate) fn put_back(&mut self, cursor: Cursor) {
+        (self.slots, self.at, self.tsc) = (cursor.slots, cursor.at, cursor.decoder.tsc);
     }
 
     /// Ignores everything from here on.

@@ -24,12 +24,28 @@ pub(crate) struct Bin {
     pub freed: Amount,
 }
 
+/// Running sums over all processes; bins are made of their differences.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Totals {
+    /// Live now.
+    pub live: Amount,
+    /// Allocated so far.
+    pub allocated: Amount,
+    /// Left by processes at their end.
+    pub left: Amount,
+}
+
 /// Bins from time zero to the last event, the last one open.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Timeline {
     width_ns: i64,
     closed: Vec<Bin>,
-    current: Bin,
+    /// Sums at the start of the open bin.
+    start: Totals,
+    /// What was closed already of the open bin, when it became twice as wide.
+    before: Bin,
+    /// Most bytes live in the open bin.
+    max_live_bytes: f64,
     current_end_ns: i64,
     /// Last sample of resident memory in each bin; reaches further or less far than the bins.
     resident: Vec<Option<i64>>,
@@ -40,7 +56,9 @@ impl Default for Timeline {
         Self {
             width_ns: FIRST_WIDTH_NS,
             closed: Vec::new(),
-            current: Bin::default(),
+            start: Totals::default(),
+            before: Bin::default(),
+            max_live_bytes: 0.0,
             current_end_ns: FIRST_WIDTH_NS,
             resident: Vec::new(),
         }
@@ -48,63 +66,66 @@ impl Default for Timeline {
 }
 
 impl Timeline {
-    /// Moves on to the bin of `ns`. `live` is what has been live since the last event; an earlier time than before
-    /// counts in the open bin.
+    /// Moves on to the bin of `ns`. `totals` are the sums after the last event; an earlier time than before counts in
+    /// the open bin.
     #[inline]
-    pub(crate) fn advance(&mut self, ns: i64, live: Amount) {
+    pub(crate) fn advance(&mut self, ns: i64, totals: &Totals) {
         if ns >= self.current_end_ns {
-            self.close_until(ns, live);
+            self.close_until(ns, totals);
         }
     }
 
     #[cold]
-    fn close_until(&mut self, ns: i64, live: Amount) {
+    fn close_until(&mut self, ns: i64, totals: &Totals) {
         while ns / self.width_ns >= MAX_BINS as i64 {
-            self.widen(live);
+            self.widen();
         }
-        let quiet = Bin { live, max_live_bytes: live.bytes, ..Bin::default() };
         while ns >= self.current_end_ns {
-            self.current.live = live;
-            self.closed.push(std::mem::replace(&mut self.current, quiet));
+            self.closed.push(self.open_bin(totals));
+            self.before = Bin::default();
+            self.start = *totals;
+            self.max_live_bytes = totals.live.bytes;
             self.current_end_ns += self.width_ns;
         }
     }
 
+    fn open_bin(&self, totals: &Totals) -> Bin {
+        let mut allocated = totals.allocated;
+        allocated.subtract(self.start.allocated);
+        let mut freed = allocated;
+        freed.subtract(totals.live);
+        freed.add(self.start.live);
+        freed.subtract(totals.left);
+        freed.add(self.start.left);
+        merge(self.before, Bin { live: totals.live, max_live_bytes: self.max_live_bytes, allocated, freed })
+    }
+
     /// Merges neighbouring bins.
-    fn widen(&mut self, live: Amount) {
-        self.current.live = live;
+    fn widen(&mut self) {
         // The open bin becomes the second half of a pair, or stays the first half of one.
-        let pairs_with_last = self.closed.len() % 2 == 1;
-        if pairs_with_last {
-            let first = self.closed.pop().unwrap_or_default();
-            self.current = merge(first, self.current);
+        if self.closed.len() % 2 == 1 {
+            self.before = merge(self.closed.pop().unwrap_or_default(), self.before);
         }
-        self.closed =
-            self.closed.chunks(2).map(|pair| pair.iter().copied().reduce(merge).unwrap_or_default()).collect();
+        self.closed = self.closed.chunks(2).filter_map(|pair| pair.iter().copied().reduce(merge)).collect();
         self.resident = self.resident.chunks(2).map(|pair| pair.iter().rev().find_map(|sample| *sample)).collect();
         self.width_ns *= 2;
         self.current_end_ns = (self.closed.len() as i64 + 1) * self.width_ns;
     }
 
-    /// Counts an allocation after which `live_bytes` are live.
+    /// Notes that `live_bytes` are live after an allocation; says whether that is the most of this bin.
     #[inline]
-    pub(crate) fn allocate(&mut self, amount: Amount, live_bytes: f64) {
-        self.current.allocated.add(amount);
-        if live_bytes > self.current.max_live_bytes {
-            self.current.max_live_bytes = live_bytes;
+    pub(crate) fn reach(&mut self, live_bytes: f64) -> bool {
+        let is_most = live_bytes > self.max_live_bytes;
+        if is_most {
+            self.max_live_bytes = live_bytes;
         }
+        is_most
     }
 
-    /// Counts a free.
-    #[inline]
-    pub(crate) fn free(&mut self, amount: Amount) {
-        self.current.freed.add(amount);
-    }
-
-    /// Notes resident memory at `ns`; `live` is what is live now, in the open bin.
-    pub(crate) fn resident(&mut self, ns: i64, bytes: i64, live: Amount) {
+    /// Notes resident memory at `ns`.
+    pub(crate) fn resident(&mut self, ns: i64, bytes: i64) {
         while ns / self.width_ns >= MAX_BINS as i64 {
-            self.widen(live);
+            self.widen();
         }
         let bin = (ns.max(0) / self.width_ns) as usize;
         if self.resident.len() <= bin {
@@ -119,10 +140,10 @@ impl Timeline {
     }
 
     /// All bins with the resident memory last seen, up to the last event or sample.
-    pub(crate) fn finish(&self, live: Amount) -> Vec<(Bin, Option<i64>)> {
+    pub(crate) fn finish(&self, totals: &Totals) -> Vec<(Bin, Option<i64>)> {
         let mut bins = self.closed.clone();
-        bins.push(Bin { live, ..self.current });
-        let quiet = Bin { live, max_live_bytes: live.bytes, ..Bin::default() };
+        bins.push(self.open_bin(totals));
+        let quiet = Bin { live: totals.live, max_live_bytes: totals.live.bytes, ..Bin::default() };
         bins.resize(bins.len().max(self.resident.len()), quiet);
         let mut seen = None;
         bins.into_iter()
@@ -155,26 +176,26 @@ mod tests {
     fn bins_add_up_at_any_width() {
         let mut rng = Rng::new(1);
         let mut timeline = Timeline::default();
-        let mut live = Amount::default();
+        let mut totals = Totals::default();
         let mut history = Vec::new();
         let mut ns = 0;
         for _ in 0..50_000 {
             ns += rng.below(20_000) as i64;
-            timeline.advance(ns, live);
+            timeline.advance(ns, &totals);
             let amount = one(rng.below(100) as f64);
-            if rng.below(2) == 0 {
-                live.add(amount);
-                timeline.allocate(amount, live.bytes);
+            if rng.below(2) == 0 || totals.live.bytes < amount.bytes {
+                totals.live.add(amount);
+                totals.allocated.add(amount);
+                timeline.reach(totals.live.bytes);
             } else {
-                live.subtract(amount);
-                timeline.free(amount);
+                totals.live.subtract(amount);
             }
             if rng.below(100) == 0 {
-                timeline.resident(ns, ns, live);
+                timeline.resident(ns, ns);
             }
-            history.push((ns, live.bytes));
+            history.push((ns, totals.live.bytes));
         }
-        let bins = timeline.finish(live);
+        let bins = timeline.finish(&totals);
         assert!(bins.len() <= MAX_BINS && bins.len() > MAX_BINS / 2);
         let mut before = 0.0;
         for (i, (bin, resident)) in bins.iter().enumerate() {
@@ -191,7 +212,7 @@ mod tests {
     #[test]
     fn a_far_stamp_costs_little() {
         let mut timeline = Timeline::default();
-        timeline.advance(i64::MAX / 2, one(5.0));
-        assert!(timeline.finish(one(5.0)).len() <= MAX_BINS);
+        timeline.advance(i64::MAX / 2, &Totals::default());
+        assert!(timeline.finish(&Totals::default()).len() <= MAX_BINS);
     }
 }

@@ -9,7 +9,8 @@ use super::stacks::Quality;
 use super::sums;
 use crate::ingest::{Process, State, Summary};
 use crate::schema::{
-    LossesColumns, LossesRow, ModulesColumns, ModulesRow, ProcessesColumns, ProcessesRow, ThreadsColumns, ThreadsRow,
+    DOMAIN_HEAP, LossesColumns, LossesRow, ModulesColumns, ModulesRow, ProcessesColumns, ProcessesRow, ThreadsColumns,
+    ThreadsRow,
 };
 use crate::version::STORE_VERSION;
 
@@ -58,6 +59,10 @@ fn origin(processes: &[Process], numbers: &HashMap<u32, usize>, number: usize) -
 pub(super) fn processes(state: &State) -> ProcessesColumns {
     let processes = &state.model.processes;
     let numbers: HashMap<u32, usize> = processes.iter().enumerate().map(|(i, p)| (p.incarnation, i)).collect();
+    let mut bytes_allocated = vec![0.0; processes.len()];
+    for site in state.model.sites.iter().filter(|s| i32::from(s.domain) == DOMAIN_HEAP) {
+        bytes_allocated[site.process as usize] += site.allocated.bytes;
+    }
     let mut columns = ProcessesColumns::default();
     for (number, process) in processes.iter().enumerate() {
         let (origin, parent) = origin(processes, &numbers, number);
@@ -83,10 +88,10 @@ pub(super) fn processes(state: &State) -> ProcessesColumns {
             exit_code: process.exit_code,
             exit_signal: process.exit_signal,
             allocations: long(process.allocations),
-            frees: long(process.frees),
-            bytes_allocated: process.bytes_allocated.round() as i64,
-            peak_bytes: process.live.peak.bytes.round() as i64,
-            peak_ns: process.live.peak_ns,
+            frees: long(process.frees()),
+            bytes_allocated: bytes_allocated[number].round() as i64,
+            peak_bytes: process.peak.amount.bytes.round() as i64,
+            peak_ns: process.peak.ns,
             live_blocks: long(process.left_rows),
             live_bytes: process.left.bytes.round() as i64,
             foreign_frees: long(process.foreign_frees),
@@ -193,20 +198,17 @@ pub(super) fn summary(state: &State, quality: &Quality, interrupted: bool) -> Su
     let corrupt =
         model.losses.iter().filter(|((_, reason), _)| reason == "corrupt_stream").map(|(_, l)| l.count).sum::<u64>();
     let estimate = |rows: u64, weighted: f64| if model.sampling.is_exact() { rows } else { whole(weighted) };
-    let (allocated, freed) =
-        model.sites.iter().filter(|s| s.domain == 0).fold((0.0, 0.0), |(a, f), s| {
-            (a + s.allocated.blocks, f + s.allocated.blocks - s.left.blocks - s.live.blocks)
-        });
+    let allocated = model.totals.allocated.blocks;
     Summary {
         processes: processes.len() as u64,
         threads: model.threads.len() as u64,
         allocations: estimate(sum(|p| p.allocations), allocated),
-        frees: estimate(sum(|p| p.frees), freed),
-        bytes_allocated: whole(processes.iter().map(|p| p.bytes_allocated).sum()),
+        frees: estimate(sum(Process::frees), allocated - left.blocks),
+        bytes_allocated: whole(model.totals.allocated.bytes),
         live_blocks: estimate(sum(|p| p.left_rows), left.blocks),
         live_bytes: whole(left.bytes),
-        peak_bytes: whole(model.live.peak.bytes),
-        peak_ns: model.live.peak_ns,
+        peak_bytes: whole(model.peak.amount.bytes),
+        peak_ns: model.peak.ns,
         rows: model.row_count,
         stacks: quality.stacks,
         broken_stacks: quality.broken + quality.none,
@@ -243,7 +245,7 @@ pub(super) fn metadata(state: &State, summary: &Summary) -> Vec<(String, String)
         ("free_stacks", config.free_stacks.to_string()),
         ("verify_every", config.verify_every.to_string()),
         ("bin_width_ns", state.model.timeline.width_ns().to_string()),
-        ("peak_blocks", state.model.live.peak.blocks.round().to_string()),
+        ("peak_blocks", state.model.peak.amount.blocks.round().to_string()),
     ];
     let numbers = [
         ("processes", summary.processes),

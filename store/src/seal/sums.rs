@@ -21,7 +21,7 @@ fn sorted(state: &State) -> Vec<&Site> {
 pub(super) fn timeline(state: &State) -> TimelineColumns {
     let timeline = &state.model.timeline;
     let mut columns = TimelineColumns::default();
-    for (i, (bin, rss)) in timeline.finish(state.model.end_live).into_iter().enumerate() {
+    for (i, (bin, rss)) in timeline.finish(&state.model.end_totals).into_iter().enumerate() {
         columns.push(TimelineRow {
             bin_ns: i as i64 * timeline.width_ns(),
             live_bytes: whole(bin.live.bytes),
@@ -62,7 +62,7 @@ pub(super) fn moments(state: &State) -> MomentsColumns {
     };
     push("start", "start", 0, None, Amount::default());
     push("end", "end", model.now_ns, None, left(state));
-    push("peak", "peak", model.live.peak_ns, None, model.live.peak);
+    push("peak", "peak", model.peak.ns, None, model.peak.amount);
     for mark in &model.moments {
         push(&mark.name, "mark", mark.ns, mark.process, mark.live);
     }

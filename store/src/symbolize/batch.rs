@@ -1,4 +1,4 @@
-//! The whole job: makes requests unique, runs the tasks in parallel, and hands results back in the order of the requests.
+//! The whole job: makes requests unique, runs the tasks in parallel, and hands results back in the requests' order.
 //!
 //! Work is cut into jobs that never wait for the pool from inside, so a worker's stack holds one lookup at a time;
 //! that is what lets [`super::reader`] reason about stack depth.
@@ -13,7 +13,7 @@ use super::reader::THREAD_STACK;
 use super::task::{Lists, Outcome, Task};
 use super::types::{ModuleRef, ModuleReport, Options, Progress, SymbolRequest, Symbolized, Symbols};
 
-/// Resolves every request. Never fails as a whole: what could not be resolved is empty, and the module's report says why.
+/// Resolves every request. Never fails as a whole: what could not be resolved is empty, and a report says why.
 ///
 /// `progress` is called from several threads, at least once, and for the last time with `done == total`.
 pub fn symbolize(

@@ -9,13 +9,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
-use object::Object;
+use object::read::elf::{ElfFile, FileHeader, ProgramHeader, SectionHeader};
+use object::{BinaryFormat, Object, elf};
 
 use super::types::ModuleError;
 use super::vdso;
 
 /// Build-ids are 8 to 32 bytes; a longer note is not one.
 const MAX_BUILD_ID: usize = 64;
+/// Notes are a few hundred bytes; core files have more, but nobody maps those.
+const MAX_NOTE_BYTES: u64 = 16 << 20;
 
 enum Bytes {
     Mapped(Mmap),
@@ -73,8 +76,7 @@ impl ElfImage {
     fn identified(bytes: Bytes, identity: FileIdentity) -> Result<Self, OpenError> {
         let mut image = Self { bytes, identity, build_id: None };
         let build_id = match image.parse() {
-            // A damaged note is as good as none: it must not match anything.
-            Ok(file) => file.build_id().ok().flatten().filter(|id| id.len() <= MAX_BUILD_ID).map(<[u8]>::to_vec),
+            Ok(file) => read_build_id(&file),
             Err(error) => return Err(OpenError::Unusable(error)),
         };
         image.build_id = build_id;
@@ -96,7 +98,13 @@ impl ElfImage {
 
     /// Reads the headers. Costs microseconds.
     pub(super) fn parse(&self) -> Result<object::File<'_>, ModuleError> {
-        object::File::parse(self.data()).map_err(|error| self.malformed(&error))
+        let malformed = |reason: String| ModuleError::Elf { path: self.path().to_owned(), reason };
+        let file = object::File::parse(self.data()).map_err(|error| malformed(error.to_string()))?;
+        // `object` may have been built with support for other systems' formats.
+        if file.format() != BinaryFormat::Elf {
+            return Err(malformed("not an ELF file".to_owned()));
+        }
+        Ok(file)
     }
 
     /// True if the file has DWARF of its own (an empty section does not count).
@@ -112,8 +120,26 @@ impl ElfImage {
     pub(super) fn has_symbol_table(&self) -> bool {
         self.parse().is_ok_and(|file| file.symbols().next().is_some())
     }
+}
 
-    fn malformed(&self, error: &object::read::Error) -> ModuleError {
-        ModuleError::Elf { path: self.path().to_owned(), reason: error.to_string() }
+/// The build-id in the file's notes. A damaged note is as good as none: it must not match anything.
+fn read_build_id(file: &object::File<'_>) -> Option<Vec<u8>> {
+    let notes = match file {
+        object::File::Elf32(file) => note_bytes(file),
+        object::File::Elf64(file) => note_bytes(file),
+        _ => return None,
+    };
+    if notes > MAX_NOTE_BYTES {
+        return None;
     }
+    file.build_id().ok().flatten().filter(|id| id.len() <= MAX_BUILD_ID).map(<[u8]>::to_vec)
+}
+
+/// Bytes that a search through all notes reads. Thousands of headers may name the same large range.
+fn note_bytes<E: FileHeader>(file: &ElfFile<'_, E>) -> u64 {
+    let endian = file.endian();
+    let sections = file.elf_section_table().iter().filter(|section| section.sh_type(endian) == elf::SHT_NOTE);
+    let segments = file.elf_program_headers().iter().filter(|segment| segment.p_type(endian) == elf::PT_NOTE);
+    let sizes = sections.map(|section| section.sh_size(endian).into());
+    sizes.chain(segments.map(|segment| segment.p_filesz(endian).into())).fold(0, u64::saturating_add)
 }

@@ -3,11 +3,12 @@
 //! # Shape
 //!
 //! ```text
-//! requests ─▶ batch: unique (module, offset), sorted ─▶ task: locate the files ─▶ cache: what is known already
-//!                │                                                                   │ the rest
-//!                │                              ┌── load: sections (inflated), symbol table; once per module
-//!                └─ chunks, in parallel ────────┤── dwarf: one addr2line context per chunk
-//!                                               └── frames: DWARF name + linker symbol ─▶ SymbolFrame
+//! requests ─▶ batch: unique (module, offset), sorted ─▶ task: locate the files, ask the cache
+//!                                                         │ what is left, in chunks, in parallel
+//!                      ┌──────────────────────────────────┘
+//!                      ├─ load:   sections (inflated) and symbol table, once per module
+//!                      ├─ dwarf:  one addr2line context per chunk
+//!                      └─ frames: what DWARF and the linker call it ─▶ names, paths ─▶ SymbolFrame
 //! ```
 //!
 //! It runs in the analyser, never in the target. It does not unwind, does not adjust return addresses (the caller
@@ -18,7 +19,7 @@
 //!
 //! 1. `.debug_info` of the mapped file itself,
 //! 2. `<debug dir>/.build-id/xx/yyyy.debug`,
-//! 3. `.gnu_debuglink`: beside the file, in `.debug/`, under each debug dir; equal build-id, or equal CRC if there is none,
+//! 3. `.gnu_debuglink`: beside the file, in `.debug/`, under each debug dir; its build-id, or else its CRC, must fit,
 //! 4. `.symtab` of the file, else of its debug file,
 //! 5. `.dynsym`.
 //!
@@ -30,7 +31,7 @@
 //! 1. **The file must be the file that ran.** A build-id that differs from the one seen in the target's memory
 //!    means that none of that file's symbols are used; a debug file with the right build-id still is.
 //! 2. **Bad input costs time proportional to its size, never a crash.** Every read of DWARF goes through
-//!    [`reader`], which counts bytes and watches the stack; sections are inflated only within [`sections`]' limits.
+//!    `reader`, which counts bytes and watches the stack; sections are inflated only within `sections`' limits.
 //! 3. **A gap is data.** Each module gets a [`ModuleReport`] that says how it was resolved and what went wrong.
 
 mod batch;

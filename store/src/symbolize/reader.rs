@@ -18,8 +18,8 @@ const READS_PER_BYTE: u64 = 32;
 const MIN_READS: u64 = 16 << 20;
 /// Stack that one lookup may use. A level of inlining takes less than 1 KiB; compilers stop after a few dozen levels.
 const MAX_STACK: usize = 1 << 20;
-/// Stack for the threads that look up: this budget, the demanglers, and room to spare.
-pub(super) const THREAD_STACK: usize = MAX_STACK + (3 << 20);
+/// Stack for the threads that look up: this budget, and the demanglers, which without optimisation take up to 3 MiB.
+pub(super) const THREAD_STACK: usize = MAX_STACK + (7 << 20);
 
 /// What is left to spend. One per context; not shared between threads.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Budget {
         Self { reads: Cell::new(reads), stack_base: stack_position(), tripped: Cell::new(None) }
     }
 
-    /// The limit that was hit, if one was. After that every read fails.
+    /// The limit that was hit last, if one was.
     pub(super) fn tripped(&self) -> Option<&'static str> {
         self.tripped.get()
     }
@@ -54,9 +54,12 @@ impl Budget {
         }
     }
 
+    /// Running out of reads is final. Too deep a stack is one function's fault: the others can still be looked up.
     #[cold]
     fn trip(&self, out_of_reads: bool) -> gimli::Error {
-        self.reads.set(0);
+        if out_of_reads {
+            self.reads.set(0);
+        }
         self.tripped.set(Some(if out_of_reads { "read limit" } else { "nesting limit" }));
         gimli::Error::Io
     }

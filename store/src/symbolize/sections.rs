@@ -16,8 +16,10 @@ use super::types::ModuleError;
 
 /// Inflated bytes per file. The largest debug files known (browsers) stay below.
 const MAX_INFLATED: u64 = 8 << 30;
-/// Deflate cannot pack better than 1032:1, and debug information packs about 4:1 in practice.
-const MAX_RATIO: u64 = 1100;
+/// Inflated bytes per byte of file. Debug information packs about 4:1, single sections 30:1.
+const MAX_RATIO: u64 = 100;
+/// What even a tiny file may inflate to.
+const MIN_INFLATED: u64 = 64 << 20;
 /// Encoders may split blocks below 128 KiB, so a bound from block counts exceeds the truth, though never by this much.
 const ZSTD_BLOCK_SLACK: u64 = 16;
 /// Largest output of a zstd block.
@@ -55,7 +57,8 @@ impl Sections {
     pub(super) fn load(image: &ElfImage) -> Result<Self, ModuleError> {
         let file = image.parse()?;
         let mut contents = Vec::new();
-        let mut budget = MAX_INFLATED;
+        let size = image.data().len() as u64;
+        let mut budget = size.saturating_mul(MAX_RATIO).clamp(MIN_INFLATED, MAX_INFLATED);
         for id in USED {
             let Some(section) = file.section_by_name(id.name()) else { continue };
             let failed = |reason: String| ModuleError::Section {
@@ -96,7 +99,7 @@ pub(super) fn load_one(file: &[u8], data: CompressedData<'_>, budget: &mut u64) 
         return Ok(Contents::InFile(start..start.saturating_add(data.data.len())));
     }
     let (packed, declared) = (data.data.len() as u64, data.uncompressed_size);
-    if declared > packed.saturating_mul(MAX_RATIO) || declared > *budget {
+    if declared > *budget {
         return Err(format!("refusing to inflate {packed} bytes to {declared}"));
     }
     if data.format == CompressionFormat::Zstandard {

@@ -54,7 +54,7 @@ impl SymbolTable {
             if symbol.size() > 0 { sized.push(entry) } else { unsized_.push(entry) }
         }
         for list in [&mut sized, &mut unsized_] {
-            list.sort_by(|a, b| (a.start, a.rank).cmp(&(b.start, b.rank)));
+            list.sort_by_key(|symbol| (symbol.start, symbol.rank));
         }
         close_gaps(&mut unsized_, &sized, &file);
         let reach = sized.iter().scan(0, |reach: &mut u64, symbol| {

@@ -13,11 +13,11 @@ use tmq_query::report::{GroupBy, Groups, Measure, Mode, Report};
 
 use super::top::at_moment;
 use crate::args::FilterArgs;
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::input::{self, RecordingArg};
 use crate::output::Destination;
 use crate::report::{Frame, Reader};
-use crate::runtime::block_on;
 use crate::ui::Ui;
 
 /// Write stacks and their memory for another viewer
@@ -90,9 +90,9 @@ impl Export {
         }
         let reference = self.recording.resolve(ui)?;
         let moment = input::moment_or(&reference, Moment::Peak);
-        let session = input::open(&reference)?;
+        let engine = Engine::open(&reference)?;
         let title = if self.allocated { "allocated in all".to_owned() } else { at_moment(&moment) };
-        let meaning = Meaning { title, allocated: self.allocated, duration_ns: session.info(0)?.duration_ns };
+        let meaning = Meaning { title, allocated: self.allocated, duration_ns: engine.info()?.duration_ns };
         let report = Report::Groups(Groups {
             recording: 0,
             measure: if self.allocated { Measure::Allocated } else { Measure::Live(moment) },
@@ -107,8 +107,8 @@ impl Export {
                 Error::usage("pprof is binary, a terminal cannot show it").hint("write it to a file: -o app.pb")
             );
         }
-        let stacks = block_on(async {
-            let mut rows = input::report(&session, &report).await?;
+        let stacks = engine.block_on(async {
+            let mut rows = engine.report(&report).await?;
             let mut stacks = Vec::new();
             while let Some(batch) = rows.next().await {
                 decode(&batch?, &mut stacks)?;

@@ -14,7 +14,7 @@ use tmq_store::Recording;
 use tmq_store::collect::{self, Outcome};
 
 use super::seal::{SealArgs, SealWatcher};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, reason};
 use crate::exit::Exit;
 use crate::preload;
 use crate::ui::Ui;
@@ -149,7 +149,9 @@ fn prepare(path: &Path, force: bool) -> Result<()> {
             Err(Error::new(format!("{exists} and is not a recording")).hint("choose another name with -o"))
         }
         _ if !force => Err(Error::new(exists).hint("--force replaces it")),
-        _ => std::fs::remove_dir_all(path).map_err(|e| Error::new(format!("cannot replace {}: {e}", path.display()))),
+        _ => {
+            std::fs::remove_dir_all(path).map_err(|e| Error::io(format_args!("cannot replace {}", path.display()), &e))
+        }
     }
 }
 
@@ -164,8 +166,9 @@ fn not_started(error: collect::Error) -> Error {
         collect::Error::Launch { program, source } => {
             let missing = source.kind() == std::io::ErrorKind::NotFound;
             let (reason, exit) = match missing {
+                true if program.contains('/') => ("no such file".to_owned(), Exit::CommandNotFound),
                 true => ("command not found".to_owned(), Exit::CommandNotFound),
-                false => (source.to_string(), Exit::NotExecutable),
+                false => (reason(&source), Exit::NotExecutable),
             };
             let error = Error::new(format!("cannot run {program}: {reason}")).exit(exit);
             // The current directory is not searched, which surprises people.

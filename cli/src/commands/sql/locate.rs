@@ -6,13 +6,14 @@ use super::split::Scanner;
 use crate::error::Error;
 
 /// What the engine puts in front of every message of a kind; says nothing to a user.
-const PREFIXES: [&str; 4] = ["Error during planning: ", "Schema error: ", "SQL error: ", "Invalid argument error: "];
+const PREFIXES: [&str; 5] =
+    ["Error during planning: ", "Schema error: ", "SQL error: ", "Arrow error: ", "Invalid argument error: "];
 /// Names at least this similar (Jaro-Winkler) are suggested.
 const SIMILAR: f64 = 0.8;
 
 /// Makes an error of the engine readable: its message without wrappers, the line of the query if the error says or shows
 /// where it is, and the nearest of `names` if a table is not known.
-pub(super) fn explain(error: Error, sql: &str, names: &[String]) -> Error {
+pub(super) fn explain(error: Error, sql: &str, names: &[&str]) -> Error {
     let message = error.to_string();
     let place = parser_place(&message).or_else(|| name_place(&message, sql));
     let mut clean = message.as_str();
@@ -22,6 +23,11 @@ pub(super) fn explain(error: Error, sql: &str, names: &[String]) -> Error {
     let clean = clean.strip_prefix("ParserError(\"").and_then(|c| c.strip_suffix("\")")).unwrap_or(clean);
     let clean = clean.replace("tmq.public.", "").replace(".\n", "\n");
     let (first, rest) = clean.split_once('\n').unwrap_or((&clean, ""));
+    // A suggestion says more than the list of everything that would be valid.
+    let (first, rest) = match first.split_once(". Did you mean ") {
+        Some((first, name)) => (first, format!("did you mean {name}")),
+        None => (first, rest.to_owned()),
+    };
     let mut error = error.message(first);
     if let Some((line_number, column)) = place
         && let Some(line) = sql.lines().nth(line_number - 1)
@@ -32,16 +38,20 @@ pub(super) fn explain(error: Error, sql: &str, names: &[String]) -> Error {
         error = error.detail(format!("{prefix}{shown}\n{mark}^"));
     }
     let nearest = unknown_name(&message).filter(|_| message.contains("table '")).and_then(|n| nearest(&n, names));
-    match (rest, nearest) {
+    match (rest.as_str(), nearest) {
         (_, Some(name)) => error.hint(format!("did you mean {name}?")),
         ("", None) => error,
         (rest, None) => error.hint(rest.replace('\n', " ").replace("Did you", "did you").replace("Valid", "valid")),
     }
 }
 
-fn nearest(name: &str, names: &[String]) -> Option<String> {
-    let similar = |other: &String| strsim::jaro_winkler(other, name);
-    names.iter().max_by(|a, b| similar(a).total_cmp(&similar(b))).filter(|n| similar(n) > SIMILAR).cloned()
+fn nearest(name: &str, names: &[&str]) -> Option<String> {
+    let similar = |other: &str| strsim::jaro_winkler(other, name);
+    names
+        .iter()
+        .max_by(|a, b| similar(a).total_cmp(&similar(b)))
+        .filter(|n| similar(n) > SIMILAR)
+        .map(|n| (*n).to_owned())
 }
 
 /// `... at Line: 1, Column: 8`.
@@ -106,7 +116,7 @@ mod tests {
 
     #[test]
     fn wrappers_go_and_advice_becomes_a_hint() {
-        let names = ["allocations".to_owned(), "stacks".to_owned()];
+        let names = ["allocations", "stacks"];
         let error = Error::new("Error during planning: table 'tmq.public.allocation' not found");
         let error = explain(error, "select * from allocation", &names);
         assert_eq!(error.to_string(), "table 'allocation' not found");

@@ -8,19 +8,18 @@ mod split;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
-use tmq_query::{RecordingRef, Session, SessionOptions};
+use tmq_query::{RecordingRef, SessionOptions};
 
 use crate::args::OutputArgs;
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::input;
 use crate::output::{Destination, Format};
 use crate::progress::patiently;
 use crate::report::{format_count, stream};
-use crate::runtime::{Answer, Runtime};
 use crate::ui::Ui;
 use params::Params;
 
@@ -80,11 +79,10 @@ impl Sql {
             threads: self.threads.map(usize::from),
             ..SessionOptions::default()
         };
-        let session = Arc::new(input::open_with(&recordings, &options)?);
-        let runtime = Runtime::new()?;
+        let engine = Engine::open_with(&recordings, &options)?;
         match query {
-            Some(text) => self.run_text(&session, &runtime, &params.apply(&text)?, ui),
-            None => repl::run(&session, &runtime, self.output.format(), ui),
+            Some(text) => self.run_text(&engine, &params.apply(&text)?, ui),
+            None => repl::run(&engine, self.output.format(), ui),
         }
     }
 
@@ -102,13 +100,11 @@ impl Sql {
         match self.file.as_deref() {
             Some(path) if path != Path::new("-") => {
                 text = std::fs::read_to_string(path)
-                    .map_err(|e| Error::new(format!("cannot read {}: {e}", path.display())))?;
+                    .map_err(|e| Error::io(format_args!("cannot read {}", path.display()), &e))?;
             }
             None if std::io::stdin().is_terminal() => return Ok(None),
             _ => {
-                std::io::stdin()
-                    .read_to_string(&mut text)
-                    .map_err(|e| Error::new(format!("cannot read stdin: {e}")))?;
+                std::io::stdin().read_to_string(&mut text).map_err(|e| Error::io("cannot read stdin", &e))?;
             }
         }
         Ok(Some(text))
@@ -125,7 +121,7 @@ impl Sql {
         Ok(all)
     }
 
-    fn run_text(&self, session: &Arc<Session>, runtime: &Runtime, text: &str, ui: Ui) -> Result<()> {
+    fn run_text(&self, engine: &Engine, text: &str, ui: Ui) -> Result<()> {
         let mut out = self.output.open()?;
         let format = self.output.format().unwrap_or_else(|| default_format(&out));
         let statements = split::statements(text);
@@ -140,7 +136,7 @@ impl Sql {
             if i > 0 && matches!(format, Format::Table | Format::Markdown) {
                 out.write_all(b"\n")?;
             }
-            execute(session, runtime, statement.text, format, &mut out, ui)?;
+            execute(engine, statement.text, format, &mut out, ui)?;
         }
         out.finish()
     }
@@ -152,20 +148,13 @@ fn default_format(out: &Destination) -> Format {
 }
 
 /// Runs one statement and writes its rows; tells on stderr how many there were and how long it took.
-fn execute(
-    session: &Arc<Session>,
-    runtime: &Runtime,
-    sql: &str,
-    format: Format,
-    out: &mut Destination,
-    ui: Ui,
-) -> Result<()> {
+fn execute(engine: &Engine, sql: &str, format: Format, out: &mut Destination, ui: Ui) -> Result<()> {
     let begin = Instant::now();
-    let result = runtime.block_on(async {
-        let answer = patiently(ui, "running the query", Answer::to(Arc::clone(session), sql.to_owned())).await?;
+    let result = engine.block_on(async {
+        let answer = patiently(ui, "running the query", engine.sql(sql)).await?;
         stream(answer.schema(), answer, format, out, None, ui).await
     });
-    let written = result.map_err(|error| locate::explain(error, sql, &session.names()))?;
+    let written = result.map_err(|error| locate::explain(error, sql, &crate::commands::schema::names()))?;
     out.flush()?;
     if written.cut {
         ui.aside("(… marks values cut to fit the terminal; --format csv shows them whole)");

@@ -168,6 +168,7 @@ fn compression_bombs_are_not_inflated() {
     let bomb = [&[0x28, 0xB5, 0x2F, 0xFD, 0x20, 0xFF][..], &block.repeat(10_000), &[0x01, 0, 0]].concat();
     for (format, data, uncompressed_size) in [
         (CompressionFormat::Zlib, &zlib_of_nothing[..], 1 << 40),
+        (CompressionFormat::Zlib, &zlib_of_nothing[..], (8 << 30) + 1),
         (CompressionFormat::Zlib, &zlib_of_nothing[..], 1000),
         (CompressionFormat::Zstandard, &bomb[..], 1000),
         (CompressionFormat::Zstandard, &bomb[..], 1 << 33),

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::super::names::{base, pretty};
+use super::super::reader::THREAD_STACK;
 
 /// The longest that one name may take, with room for a busy machine and an unoptimised build.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -51,8 +52,18 @@ fn names_are_for_people() {
     assert_eq!(base("_Z3foov.isra.0@V"), "_Z3foov");
 }
 
+/// Runs a test with the stack that workers have.
+fn on_a_worker(test: fn()) {
+    let worker = std::thread::Builder::new().stack_size(THREAD_STACK).spawn(test).expect("a thread");
+    worker.join().expect("the test passed");
+}
+
 #[test]
 fn pathological_names_are_cheap() {
+    on_a_worker(pathological_names);
+}
+
+fn pathological_names() {
     let doubling: String = (0..60).map(|index| format!("S{index:X}_")).collect();
     let nested = |unit: &str, times: usize| unit.repeat(times);
     let names = [
@@ -98,6 +109,10 @@ fn pathological_names_are_cheap() {
 
 #[test]
 fn random_mangled_names_are_cheap() {
+    on_a_worker(random_mangled_names);
+}
+
+fn random_mangled_names() {
     const PIECES: [&str; 48] = [
         "N", "E", "I", "S_", "S0_", "S1_", "T_", "T0_", "1a", "3std", "St", "Sa", "Ss", "K", "R", "P", "F", "M", "D",
         "Dp", "DT", "X", "L", "Z", "i", "v", "cl", "sr", "sZ", "cv", "J", "C1", "D0", "Ul", "_", "GV", "Th", "Tc", "A",

@@ -8,18 +8,16 @@ mod meta;
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
 use rustyline::{CompletionType, Config, Editor};
-use tmq_query::Session;
 
 use super::{execute, split};
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::output::{Destination, Format};
-use crate::runtime::Runtime;
 use crate::ui::{self, Ui};
 use helper::Helper;
 use meta::Meta;
@@ -29,8 +27,7 @@ const HISTORY_LINES: usize = 2000;
 
 /// What the interactive mode remembers between statements.
 struct Repl<'a> {
-    session: &'a Arc<Session>,
-    runtime: &'a Runtime,
+    engine: &'a Engine,
     format: Format,
     timing: bool,
     ui: Ui,
@@ -44,9 +41,9 @@ enum Next {
 }
 
 /// Reads and runs statements until Ctrl-D or `\q`.
-pub(super) fn run(session: &Arc<Session>, runtime: &Runtime, format: Option<Format>, ui: Ui) -> Result<()> {
-    let mut repl = Repl { session, runtime, format: format.unwrap_or(Format::Table), timing: true, ui };
-    let mut editor = editor(session)?;
+pub(super) fn run(engine: &Engine, format: Option<Format>, ui: Ui) -> Result<()> {
+    let mut repl = Repl { engine, format: format.unwrap_or(Format::Table), timing: true, ui };
+    let mut editor = editor(engine)?;
     let history = history_file();
     if let Some(file) = &history {
         // A first run has no history, and a broken one is not worth a message.
@@ -95,7 +92,7 @@ impl Repl<'_> {
         for statement in split::statements(text) {
             let mut out = Destination::new(None)?;
             let ui = if self.timing { self.ui } else { self.ui.silent() };
-            execute(self.session, self.runtime, statement.text, self.format, &mut out, ui)?;
+            execute(self.engine, statement.text, self.format, &mut out, ui)?;
             out.finish()?;
         }
         Ok(())
@@ -121,7 +118,7 @@ impl Repl<'_> {
                 ui::line(if self.timing { "timing is on" } else { "timing is off" });
             }
             Meta::Include(path) => {
-                let text = fs::read_to_string(&path).map_err(|e| Error::new(format!("cannot read {path}: {e}")))?;
+                let text = fs::read_to_string(&path).map_err(|e| Error::io(format_args!("cannot read {path}"), &e))?;
                 self.statements(&text)?;
             }
         }
@@ -138,7 +135,7 @@ impl Repl<'_> {
     }
 }
 
-fn editor(session: &Session) -> Result<Editor<Helper, DefaultHistory>> {
+fn editor(engine: &Engine) -> Result<Editor<Helper, DefaultHistory>> {
     let failed = |e: ReadlineError| Error::new(format!("cannot use the terminal: {e}"));
     let config = Config::builder()
         .completion_type(CompletionType::List)
@@ -147,7 +144,7 @@ fn editor(session: &Session) -> Result<Editor<Helper, DefaultHistory>> {
         .auto_add_history(false)
         .build();
     let mut editor = Editor::with_config(config).map_err(failed)?;
-    editor.set_helper(Some(Helper::new(session.names())));
+    editor.set_helper(Some(Helper::new(engine.names())));
     Ok(editor)
 }
 
