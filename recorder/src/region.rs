@@ -17,12 +17,12 @@ use crate::sys;
 
 /// How long one wait for a free chunk lasts before the collector is looked at again.
 const WAIT_MS: u64 = 20;
-/// How long a thread waits in all while the collector lives but frees nothing; then it drops the record.
+/// How long a thread waits while the collector lives but frees nothing for anybody; then it drops the record.
 const PATIENCE_MS: u64 = 10_000;
 
-/// Heartbeat at which waiting for the collector was last given up in this process: until it has moved on, nobody waits
-/// again. (Heartbeats start above 0.)
-static GIVEN_UP_AT: AtomicU64 = AtomicU64::new(0);
+/// `chunk_freed` when waiting was last given up in this process: until it moves on, because the collector freed something,
+/// nobody waits again. The heartbeat would not do, it goes on while the collector waits for a disk.
+static GIVEN_UP_AT: AtomicU64 = AtomicU64::new(u64::MAX);
 
 /// A mapped region. The mapping lives as long as the process.
 #[derive(Clone, Copy, Debug)]
@@ -150,7 +150,7 @@ impl Region {
             return Some(index);
         }
         let header = self.header();
-        let given_up = GIVEN_UP_AT.load(Relaxed) == header.heartbeat.0.load(Relaxed);
+        let given_up = GIVEN_UP_AT.load(Relaxed) == u64::from(header.chunk_freed.0.load(Relaxed));
         if !may_wait || given_up || header.on_full.load(Relaxed) == OnFull::Drop as u32 {
             self.wake_collector();
             return None;
@@ -161,25 +161,32 @@ impl Region {
     #[cold]
     fn wait_for_chunk(&self) -> Option<u32> {
         let header = self.header();
-        let (mut beat, mut silent_ms, mut waited_ms) = (header.heartbeat.0.load(Relaxed), 0, 0);
+        // Real time, not a count of waits: wakes and signals end them early, and the chunks that a wake announces are
+        // often gone when this thread gets to run.
+        let start = sys::monotonic_ms();
+        let (mut beat, mut beat_ms) = (header.heartbeat.0.load(Relaxed), start);
+        let (mut freed, mut freed_ms) = (header.chunk_freed.0.load(Acquire), start);
         while self.is_recording() {
-            let freed = header.chunk_freed.0.load(Acquire);
             if let Some(index) = self.pop_chunk() {
                 return Some(index);
             }
             self.wake_collector();
             sys::futex_wait(&header.chunk_freed.0, freed, WAIT_MS);
-            waited_ms += WAIT_MS;
-            let now = header.heartbeat.0.load(Relaxed);
-            silent_ms = if now == beat { silent_ms + WAIT_MS } else { 0 };
-            beat = now;
-            if silent_ms > 0 && !sys::process_exists(header.collector_pid.load(Relaxed)) {
+            let now_ms = sys::monotonic_ms();
+            let (new_beat, new_freed) = (header.heartbeat.0.load(Relaxed), header.chunk_freed.0.load(Acquire));
+            if new_beat != beat {
+                (beat, beat_ms) = (new_beat, now_ms);
+            }
+            if new_freed != freed {
+                (freed, freed_ms) = (new_freed, now_ms);
+            }
+            if now_ms > beat_ms && !sys::process_exists(header.collector_pid.load(Relaxed)) {
                 // Nobody will ever drain: tell every process of the recording.
                 header.collector_state.0.store(CollectorState::Closed as u32, Release);
                 return None;
             }
-            if silent_ms >= COLLECTOR_SILENCE_MS || waited_ms >= PATIENCE_MS {
-                GIVEN_UP_AT.store(now, Relaxed);
+            if now_ms - beat_ms >= COLLECTOR_SILENCE_MS || now_ms - freed_ms >= PATIENCE_MS {
+                GIVEN_UP_AT.store(freed.into(), Relaxed);
                 return None;
             }
         }

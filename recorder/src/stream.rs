@@ -5,7 +5,8 @@
 
 use core::sync::atomic::{
     AtomicU64,
-    Ordering::{Relaxed, Release},
+    Ordering::{Relaxed, Release, SeqCst},
+    fence,
 };
 
 use tmq_wire::ChunkHeader;
@@ -91,12 +92,28 @@ impl Stream {
         self.next_chunk(process, may_wait)
     }
 
+    /// Takes the first chunk, so that the first record can show a bound before its stamp is taken (layout rule 4). Without
+    /// one that record tries again.
+    pub fn open(&mut self, process: &Process, may_wait: bool) {
+        if !self.has_chunk() {
+            self.change_chunk(process, may_wait);
+        }
+        self.cancel();
+    }
+
     #[cold]
     #[inline(never)]
     fn next_chunk(&mut self, process: &Process, may_wait: bool) -> bool {
+        let changed = self.change_chunk(process, may_wait);
+        if !changed {
+            self.drop_records(process, LossReason::NoChunk, 1);
+        }
+        changed
+    }
+
+    fn change_chunk(&mut self, process: &Process, may_wait: bool) -> bool {
         let region = process.region();
         let Some(index) = (if region.is_recording() { region.take_chunk(may_wait) } else { None }) else {
-            self.drop_records(process, LossReason::NoChunk, 1);
             return false;
         };
         let header = region.chunk_header(index);
@@ -117,12 +134,12 @@ impl Stream {
         // Release: whoever sees the chunk open sees the words above.
         header.state.store(CHUNK_OPEN, Release);
         if first {
-            core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+            fence(SeqCst);
             self.last_tsc = crate::sys::rdtsc();
             header.inflight.store(self.last_tsc | 1, Relaxed);
-        }
-        if !first {
-            self.header.inflight.store(0, Release);
+        } else {
+            // Its `inflight` stays: a collector that passed the new chunk before it was open meets the bound here
+            // (layout rule 4).
             // Release: whoever sees the chunk sealed sees its last `committed` (layout rule 2).
             self.header.state.store(CHUNK_SEALED, Release);
         }

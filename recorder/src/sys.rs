@@ -24,6 +24,7 @@ const SYS_GETPPID: usize = 110;
 const SYS_GETTID: usize = 186;
 const SYS_FUTEX: usize = 202;
 const SYS_TGKILL: usize = 234;
+const SYS_CLOCK_GETTIME: usize = 228;
 const SYS_OPENAT: usize = 257;
 
 /// `O_RDWR | O_CLOEXEC`
@@ -200,6 +201,16 @@ pub fn futex_wait(word: &core::sync::atomic::AtomicU32, value: u32, milliseconds
     let _ = unsafe {
         syscall(SYS_FUTEX, [word.as_ptr() as usize, FUTEX_WAIT, value as usize, timeout.as_ptr() as usize, 0, 0])
     };
+}
+
+/// Milliseconds of a clock that never goes back.
+#[must_use]
+pub fn monotonic_ms() -> u64 {
+    const CLOCK_MONOTONIC: usize = 1;
+    let mut now = [0u64; 2];
+    // SAFETY: `now` has the size of a timespec and outlives the call.
+    let _ = unsafe { syscall(SYS_CLOCK_GETTIME, [CLOCK_MONOTONIC, now.as_mut_ptr() as usize, 0, 0, 0, 0]) };
+    now[0] * 1000 + now[1] / 1_000_000
 }
 
 /// Wakes everybody who sleeps on a shared futex.

@@ -62,6 +62,7 @@ pub fn acquire(process: &'static Process, tls: &mut Tls, level: usize) -> Option
     state.chain.clear();
     state.bounds = StackBounds::of_this_thread();
     state.until_verify = process.verify_every.load(Relaxed);
+    state.stream.open(process, level == 0);
     tls.states[level] = state;
     Some(state)
 }

@@ -14,7 +14,11 @@
 //!    collector turns a sealed chunk, or an open chunk of a dead process, back to `FREE`.
 //! 3. Free chunks form a stack linked by `next_free`, its head `RegionHeader::free_list` packs a tag against ABA.
 //! 4. A thread that is between taking a time stamp and committing its record shows a lower bound of that stamp in
-//!    `inflight` (0: none), so that the collector knows how far all streams are complete.
+//!    `inflight` (0: none), so that the collector knows how far all streams are complete. The bound is stored before the
+//!    clock is read, so a stream has an open chunk before its first stamp is taken. A writer that changes chunks in the
+//!    middle of a record opens the new one with the same bound before it seals the old one, and leaves the old one's
+//!    bound standing: the collector passes the headers one by one and must meet it in one of them.
+//!    What a record refers to (nodes, modules) is committed before its number can be seen by other threads.
 //! 5. A process slot is claimed by compare-exchange `FREE -> CLAIMED`; only the collector sets it back to `FREE`, after
 //!    the process is gone and its chunks are drained.
 

@@ -13,7 +13,7 @@ use tmq_wire::layout::COLLECTOR_SILENCE_MS;
 
 use super::region::Region;
 
-const EVERY: Duration = Duration::from_millis(COLLECTOR_SILENCE_MS / 4);
+const EVERY: Duration = Duration::from_millis(COLLECTOR_SILENCE_MS / 10);
 
 /// Beats until it is dropped.
 #[derive(Debug)]
@@ -24,11 +24,13 @@ pub(super) struct Heartbeat {
 impl Heartbeat {
     /// Starts to beat.
     pub(super) fn start<'scope>(scope: &'scope Scope<'scope, '_>, region: &'scope Region) -> std::io::Result<Self> {
+        // From the start, not only when the thread gets to run.
+        region.header().heartbeat.0.store(1, Relaxed);
         let (stop, stopped) = mpsc::channel();
         let beat = move || {
             let begin = Instant::now();
             loop {
-                let milliseconds = begin.elapsed().as_millis() as u64 + 1;
+                let milliseconds = begin.elapsed().as_millis() as u64 + 2;
                 region.header().heartbeat.0.store(milliseconds, Relaxed);
                 // Nothing is ever sent: the sender goes away, or the time is over.
                 if stopped.recv_timeout(EVERY) != Err(RecvTimeoutError::Timeout) {
