@@ -9,9 +9,7 @@ use std::sync::Arc;
 use super::{Progress, hash};
 use crate::ingest::{Code, NO_MODULE, SealOptions, SealProgress, Stack};
 use crate::schema::{FramesColumns, FramesRow};
-use crate::symbolize::{
-    self, ModuleError, ModuleRef, ModuleReport, ModuleStatus, SymbolFrame, SymbolRequest, plumbing,
-};
+use crate::symbolize::{self, ModuleRef, ModuleReport, ModuleStatus, SymbolFrame, SymbolRequest, plumbing};
 
 /// Name of functions without a name.
 const NO_FUNCTION: &str = "??";
@@ -126,9 +124,19 @@ impl Frames {
         }
     }
 
-    /// Problems met on the way, with the number of the module.
-    pub(super) fn problems(&self) -> impl Iterator<Item = (usize, &ModuleError)> {
-        self.reports.iter().enumerate().flat_map(|(module, report)| report.problems.iter().map(move |p| (module, p)))
+    /// What could not be looked up because a file is missing, foreign or damaged: module, addresses concerned, reason.
+    pub(super) fn gaps(&self) -> impl Iterator<Item = (usize, u64, String)> {
+        self.reports.iter().enumerate().flat_map(|(module, report)| {
+            let is_unusable = matches!(
+                report.status,
+                ModuleStatus::NotFound | ModuleStatus::BuildIdMismatch { .. } | ModuleStatus::Unreadable(_)
+            );
+            let missing = (report.requested - report.resolved.min(report.requested)) as u64;
+            let own = (is_unusable && missing > 0).then(|| (module, missing, self.symbols_of(module)));
+            let problems =
+                report.problems.iter().map(move |problem| (module, missing.max(1), format!("cannot {problem}")));
+            own.into_iter().chain(problems)
+        })
     }
 }
 
