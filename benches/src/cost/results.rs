@@ -1,0 +1,198 @@
+//! From runs to figures: medians of differences between runs of the same round, as tables and as JSON.
+//!
+//! Rounds are interleaved, so a slow minute of the machine hits all variants of a round alike; the difference to the
+//! reference of the same round is therefore steadier than the difference of two medians.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::variants::{Expected, Run, Variant};
+use super::workloads::Workload;
+use crate::measure::Usage;
+
+const KIB: f64 = 1024.0;
+
+/// All runs of a workload.
+#[derive(Debug)]
+pub struct Results {
+    name: &'static str,
+    about: &'static str,
+    allocations: f64,
+    runs: BTreeMap<Variant, Vec<Run>>,
+}
+
+/// Median and extremes.
+#[derive(Clone, Copy, Debug)]
+struct Spread {
+    median: f64,
+    min: f64,
+    max: f64,
+}
+
+impl Spread {
+    fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let n = values.len();
+        let median = if n == 0 { f64::NAN } else { f64::midpoint(values[n / 2], values[(n - 1) / 2]) };
+        Self {
+            median,
+            min: values.first().copied().unwrap_or(f64::NAN),
+            max: values.last().copied().unwrap_or(f64::NAN),
+        }
+    }
+
+    fn json(self) -> Value {
+        json!({ "median": self.median, "min": self.min, "max": self.max })
+    }
+}
+
+impl Results {
+    /// Nothing yet.
+    pub fn new(workload: &Workload, expected: &Expected) -> Self {
+        let runs = BTreeMap::new();
+        Self { name: workload.name, about: workload.about, allocations: expected.allocations, runs }
+    }
+
+    /// Adds the next round's run of a variant.
+    pub fn add(&mut self, variant: Variant, run: Run) {
+        self.runs.entry(variant).or_default().push(run);
+    }
+
+    fn spread(&self, variant: Variant, of: impl Fn(&Run) -> f64) -> Spread {
+        Spread::of(self.runs.get(&variant).into_iter().flatten().map(of).collect())
+    }
+
+    /// What `variant` adds to its reference, round by round.
+    fn added(&self, variant: Variant, of: impl Fn(&Usage) -> f64) -> Spread {
+        let runs = |variant| self.runs.get(&variant).map_or(&[][..], Vec::as_slice);
+        let pairs = runs(variant).iter().zip(runs(variant.reference()));
+        Spread::of(pairs.map(|(run, reference)| of(&run.usage) - of(&reference.usage)).collect())
+    }
+
+    fn added_cpu(&self, variant: Variant) -> f64 {
+        self.added(variant, cpu).median
+    }
+
+    /// Added processor time in percent of the reference's.
+    fn added_percent(&self, variant: Variant) -> f64 {
+        100.0 * self.added_cpu(variant) / self.spread(variant.reference(), |run| cpu(&run.usage)).median
+    }
+
+    /// Nanoseconds that the program itself takes longer per allocation and its free.
+    fn nanoseconds_per_pair(&self, variant: Variant) -> f64 {
+        self.added(variant, |usage| usage.target.cpu.as_secs_f64()).median * 1e9 / self.allocations
+    }
+
+    fn bytes_per_allocation(&self, variant: Variant) -> f64 {
+        self.spread(variant, |run| run.bytes_written as f64).median / self.allocations
+    }
+
+    /// Every variant on a line.
+    pub fn table(&self) -> String {
+        let mut text = format!("\n{}: {}; {:.0} allocations\n", self.name, self.about, self.allocations);
+        let _ = writeln!(
+            text,
+            "  {:<19}{:>8} {:>15}{:>9}{:>8}{:>9}{:>8}{:>9}{:>10}{:>10}",
+            "", "CPU s", "min-max", "added", "%", "wall s", "added", "ns/pair", "MiB app", "MiB tool"
+        );
+        for &variant in self.runs.keys() {
+            let total = self.spread(variant, |run| cpu(&run.usage));
+            let wall = self.spread(variant, |run| run.usage.wall.as_secs_f64());
+            let range = format!("{:.3}-{:.3}", total.min, total.max);
+            let (app, tool) = (self.spread(variant, app_kib), self.spread(variant, tool_kib));
+            let _ = write!(text, "  {:<19}{:>8.3} {range:>15}", variant.name(), total.median);
+            let _ = if variant == variant.reference() && variant == Variant::Bare {
+                write!(text, "{:>9}{:>8}{:>9.3}{:>8}{:>9}", "", "", wall.median, "", "")
+            } else {
+                let (percent, wall_added) = (self.added_percent(variant), self.added(variant, seconds).median);
+                let (added, pair) = (self.added_cpu(variant), self.nanoseconds_per_pair(variant));
+                write!(text, "{added:>9.3}{percent:>8.1}{:>9.3}{wall_added:>8.3}{pair:>9.1}", wall.median)
+            };
+            let _ = writeln!(text, "{:>10.1}{:>10.1}", app.median / KIB, tool.median / KIB);
+        }
+        text
+    }
+
+    /// The line of this workload in the summary.
+    pub fn summary(&self) -> String {
+        format!(
+            "{:<10}{:>12.3}{:>12.3}{:>12.3}{:>10.1}{:>12.2}{:>12.2}{:>12.2}{:>12.2}\n",
+            self.name,
+            self.added_cpu(Variant::TmqExact),
+            self.added_cpu(Variant::Heaptrack),
+            self.ratio(),
+            self.nanoseconds_per_pair(Variant::TmqExact),
+            self.added_percent(Variant::TmqSampled),
+            self.added_percent(Variant::JemallocProfiling),
+            self.bytes_per_allocation(Variant::TmqExact),
+            self.bytes_per_allocation(Variant::Heaptrack),
+        )
+    }
+
+    /// Added processor time of tmq over that of heaptrack.
+    fn ratio(&self) -> f64 {
+        self.added_cpu(Variant::TmqExact) / self.added_cpu(Variant::Heaptrack)
+    }
+
+    /// Everything.
+    pub fn json(&self) -> Value {
+        let of_variant = |&variant: &Variant| {
+            let helpers: Vec<Value> = self.runs[&variant].iter().map(|run| json!(run.usage.helpers)).collect();
+            let value = json!({
+                "runs": self.runs[&variant].len(),
+                "reference": variant.reference().name(),
+                "cpu_s": self.spread(variant, |run| cpu(&run.usage)).json(),
+                "wall_s": self.spread(variant, |run| run.usage.wall.as_secs_f64()).json(),
+                "target_cpu_s": self.spread(variant, |run| run.usage.target.cpu.as_secs_f64()).json(),
+                "target_wall_s": self.spread(variant, |run| run.usage.target.wall.as_secs_f64()).json(),
+                "target_peak_kib": self.spread(variant, app_kib).json(),
+                "helpers_peak_kib": helpers,
+                "added_cpu_s": self.added(variant, cpu).json(),
+                "added_wall_s": self.added(variant, seconds).json(),
+                "added_percent": self.added_percent(variant),
+                "target_ns_per_pair": self.nanoseconds_per_pair(variant),
+                "bytes_per_allocation": self.bytes_per_allocation(variant),
+            });
+            (variant.name().to_owned(), value)
+        };
+        json!({
+            "workload": self.name,
+            "about": self.about,
+            "allocations": self.allocations,
+            "added_cpu_tmq_over_heaptrack": self.ratio(),
+            "variants": self.runs.keys().map(of_variant).collect::<serde_json::Map<_, _>>(),
+        })
+    }
+}
+
+/// The head of the summary, of which every workload is a line.
+pub fn summary_head() -> String {
+    let head = |words: [&str; 9]| {
+        let mut line = format!("{:<10}", words[0]);
+        let widths = [12, 12, 12, 10, 12, 12, 12, 12];
+        words[1..].iter().zip(widths).for_each(|(word, width)| line += &format!("{word:>width$}"));
+        line + "\n"
+    };
+    let first = head(["", "added CPU s", "", "tmq /", "exact", "tmq 512K", "jemalloc", "bytes/alloc", ""]);
+    let second = head(["", "tmq exact", "heaptrack", "heaptrack", "ns/pair", "added %", "added %", "tmq", "heaptrack"]);
+    format!("\n{first}{second}")
+}
+
+fn cpu(usage: &Usage) -> f64 {
+    usage.cpu.as_secs_f64()
+}
+
+fn seconds(usage: &Usage) -> f64 {
+    usage.wall.as_secs_f64()
+}
+
+fn app_kib(run: &Run) -> f64 {
+    run.usage.target.peak_kib as f64
+}
+
+/// All of a profiler's processes together.
+fn tool_kib(run: &Run) -> f64 {
+    run.usage.helpers.values().sum::<u64>() as f64
+}
