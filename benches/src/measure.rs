@@ -22,6 +22,8 @@ use crate::sys;
 const BOUND: Duration = Duration::from_secs(600);
 /// Between two looks at the memory of helpers. Short beside any run, and 1 % of one processor at most.
 const LOOK: Duration = Duration::from_millis(10);
+/// Names of the root process before it has become what it was started as.
+const NOT_YET: [&str; 2] = ["tmq-bench", "env"];
 /// What the kernel calls `meter`, below which everything is the program's.
 pub const METER: &str = "tmq-meter";
 
@@ -145,9 +147,11 @@ fn note_peaks(pid: u32, peaks: &mut BTreeMap<String, u64>) {
     if name == METER {
         return;
     }
-    let peak = field("VmHWM:").and_then(|text| text.split(' ').next()?.parse().ok()).unwrap_or(0);
-    let known = peaks.entry(name.to_owned()).or_default();
-    *known = peak.max(*known);
+    if !NOT_YET.contains(&name) {
+        let peak = field("VmHWM:").and_then(|text| text.split(' ').next()?.parse().ok()).unwrap_or(0);
+        let known = peaks.entry(name.to_owned()).or_default();
+        *known = peak.max(*known);
+    }
     children(pid).into_iter().for_each(|child| note_peaks(child, peaks));
 }
 

@@ -73,7 +73,7 @@ pub fn prepare(name: &str, directory: &Path, divisor: u64) -> Result<Workload> {
             installed("perl", "hashes of hashes", &[script.into()], &[("PERL_HASH_SEED", "0")])
         }
         "python" => {
-            let script = written(directory, "json.py", &python(PYTHON_RECORDS / divisor))?;
+            let script = written(directory, "records.py", &python(PYTHON_RECORDS / divisor))?;
             // Its own allocator would ask malloc for arenas only.
             let environment = &[("PYTHONMALLOC", "malloc"), ("PYTHONHASHSEED", "0"), ("PYTHONNOUSERSITE", "1")];
             let arguments = ["-S".into(), script.into()];

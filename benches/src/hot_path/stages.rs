@@ -29,6 +29,8 @@ const UNWIND: &str = "stack: unwind fresh frames";
 const NODES: &str = "stack: tree nodes";
 const WRITE: &str = "record";
 const OTHER: &str = "other";
+/// Of helpers that several stages use: as the instruction before.
+const INHERITED: &str = "";
 
 /// File name, function (empty: all others of the file), stage.
 const TABLE: &[(&str, &str, &str)] = &[
@@ -50,8 +52,9 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("walk.rs", "capture", CHECK),
     ("walk.rs", "unchanged_below", CHECK),
     ("walk.rs", "frame_of_check", CHECK),
-    ("walk.rs", "is_same_state", CHECK),
-    ("walk.rs", "frame", CHECK),
+    ("walk.rs", "is_same_state", INHERITED),
+    ("walk.rs", "frame", INHERITED),
+    ("walk.rs", "read", INHERITED),
     ("walk.rs", "finish", NODES),
     ("walk.rs", "put", NODES),
     ("walk.rs", "", UNWIND),
@@ -59,12 +62,16 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("stack_bounds.rs", "", UNWIND),
     ("nodes.rs", "", NODES),
     ("stream.rs", "", WRITE),
-    // The wire format's own record.rs and layout.rs are told apart by their directory.
-    ("layout.rs", "", WRITE),
 ];
 
-/// Where the wire format is encoded.
-const WIRE: &str = "wire/src/";
+/// Where the recorder's sources are.
+const OURS: &str = "/recorder/";
+/// Where the wire format is encoded; it has a record.rs, too.
+const WIRE: &str = "/wire/src/";
+/// The file of what has no line: the stubs in front of the hooks, which are assembly.
+const UNKNOWN: &str = "???";
+/// The standard library's name for the instruction that reads the time stamp.
+const INTRINSIC: &str = "rdtsc.rs";
 
 /// Adds up a profile by stage.
 pub fn sum(mut costs: Vec<Cost>) -> Stages {
@@ -92,16 +99,23 @@ pub fn sum(mut costs: Vec<Cost>) -> Stages {
 /// The stage of an instruction by its source line, if that is one of ours.
 fn stage(cost: &Cost, functions: &mut Functions) -> Option<&'static str> {
     let name = Path::new(&cost.file).file_name()?.to_str()?;
+    if name == UNKNOWN {
+        return Some(HOOK);
+    }
+    if name == INTRINSIC {
+        return Some(STAMP);
+    }
     if cost.file.contains(WIRE) {
         return Some(WRITE);
     }
-    let of_file = |wanted: &str| TABLE.iter().find(|(file, f, _)| *file == name && *f == wanted);
-    // Only then is the source looked at: the standard library has files of the same names.
-    if !cost.file.contains("recorder/") {
+    // The standard library has files of the same names, and line 0 is no line.
+    if !cost.file.contains(OURS) || cost.line == 0 {
         return None;
     }
+    let of_file = |wanted: &str| TABLE.iter().find(|(file, f, _)| *file == name && *f == wanted);
     let function = functions.around(&cost.file, cost.line);
-    of_file(&function).or_else(|| of_file("")).map(|(_, _, stage)| *stage)
+    let found = of_file(&function).or_else(|| of_file("")).map(|(_, _, stage)| *stage);
+    found.filter(|stage| *stage != INHERITED)
 }
 
 /// Functions of source files by their first line.
@@ -150,7 +164,7 @@ mod tests {
             function: function.to_owned(),
             file: file.to_owned(),
             address,
-            line: 0,
+            line: 1,
             instructions: 1,
         };
         let stages = sum(vec![
