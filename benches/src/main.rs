@@ -2,6 +2,7 @@
 //!
 //! - [`cost`]: programs run bare and under each profiler;
 //! - [`hot_path`]: instructions of a malloc/free pair, stage by stage, against a golden file;
+//! - [`ingest`]: what the collector costs per row;
 //! - [`measure`]: one run of a whole tree of processes; [`programs`]: compiling and finding what is run; [`sys`]: system
 //!   calls.
 //!
@@ -10,6 +11,7 @@
 mod cost;
 mod error;
 mod hot_path;
+mod ingest;
 mod measure;
 mod programs;
 mod sys;
@@ -24,12 +26,14 @@ use clap::Parser;
 enum Arguments {
     Cost(cost::Arguments),
     HotPath(hot_path::Arguments),
+    Ingest(ingest::Arguments),
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse() {
         Arguments::Cost(arguments) => cost::run(&arguments),
         Arguments::HotPath(arguments) => hot_path::run(&arguments),
+        Arguments::Ingest(arguments) => ingest::run(&arguments),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

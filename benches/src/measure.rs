@@ -180,3 +180,27 @@ fn metered(report: &Path) -> Result<Metered> {
         status: i32::try_from(status).unwrap_or(-1),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Loops in a grandchild that nobody waits for: a tenth of a second at least.
+    const ORPHAN: &str = "(setsid sh -c 'i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done' >/dev/null 2>&1 &)
+        echo 1000 2 3 4 0 > \"$0\"";
+
+    /// The only test here that waits for children, as it takes any child of this process.
+    #[test]
+    fn orphans_are_waited_for_and_counted() {
+        sys::adopt_orphans().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let files = Files::in_directory(directory.path());
+        let mut command = Command::new("sh");
+        let usage = run(command.args(["-c", ORPHAN]).arg(&files.report), "orphan", &files, || Ok(())).unwrap();
+        assert!(usage.cpu > Duration::from_millis(20), "{usage:?}");
+        assert_eq!((usage.target.cpu, usage.target.peak_kib), (Duration::from_micros(5), 4));
+
+        let failed = run(Command::new("sh").args(["-c", "exit 3"]), "failing", &files, || Ok(()));
+        assert!(matches!(failed, Err(Error::Failed { status: 3, .. })), "{failed:?}");
+    }
+}

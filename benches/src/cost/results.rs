@@ -13,6 +13,23 @@ use super::workloads::Workload;
 use crate::measure::Usage;
 
 const KIB: f64 = 1024.0;
+/// With fewer allocations there is nothing to divide by.
+const FEW: f64 = 1000.0;
+
+/// Columns of a workload's table, with their widths: processor time of all processes, what of it is added, what was used
+/// outside the program, what is added inside it per pair; wall time; peak memory of the program and of the rest.
+const HEADS: [(&str, usize); 10] = [
+    ("CPU s", 9),
+    ("min-max", 15),
+    ("added", 9),
+    ("%", 9),
+    ("outside", 9),
+    ("ns/pair", 9),
+    ("wall s", 9),
+    ("added", 9),
+    ("MiB app", 9),
+    ("MiB tool", 9),
+];
 
 /// All runs of a workload.
 #[derive(Debug)]
@@ -82,53 +99,59 @@ impl Results {
 
     /// Nanoseconds that the program itself takes longer per allocation and its free.
     fn nanoseconds_per_pair(&self, variant: Variant) -> f64 {
-        self.added(variant, |usage| usage.target.cpu.as_secs_f64()).median * 1e9 / self.allocations
+        self.per_allocation(self.added(variant, |usage| usage.target.cpu.as_secs_f64()).median * 1e9)
     }
 
     fn bytes_per_allocation(&self, variant: Variant) -> f64 {
-        self.spread(variant, |run| run.bytes_written as f64).median / self.allocations
+        self.per_allocation(self.spread(variant, |run| run.bytes_written as f64).median)
+    }
+
+    fn per_allocation(&self, sum: f64) -> f64 {
+        if self.allocations < FEW { f64::NAN } else { sum / self.allocations }
     }
 
     /// Every variant on a line.
     pub fn table(&self) -> String {
-        let mut text = format!("\n{}: {}; {:.0} allocations\n", self.name, self.about, self.allocations);
-        let _ = writeln!(
-            text,
-            "  {:<19}{:>8} {:>15}{:>9}{:>8}{:>9}{:>8}{:>9}{:>10}{:>10}",
-            "", "CPU s", "min-max", "added", "%", "wall s", "added", "ns/pair", "MiB app", "MiB tool"
-        );
+        let mut text = format!("\n{}: {}; {:.0} allocations\n  {:<19}", self.name, self.about, self.allocations, "");
+        for (head, width) in HEADS {
+            let _ = write!(text, "{head:>width$}");
+        }
+        text.push('\n');
         for &variant in self.runs.keys() {
             let total = self.spread(variant, |run| cpu(&run.usage));
-            let wall = self.spread(variant, |run| run.usage.wall.as_secs_f64());
-            let range = format!("{:.3}-{:.3}", total.min, total.max);
-            let (app, tool) = (self.spread(variant, app_kib), self.spread(variant, tool_kib));
-            let _ = write!(text, "  {:<19}{:>8.3} {range:>15}", variant.name(), total.median);
-            let _ = if variant == variant.reference() && variant == Variant::Bare {
-                write!(text, "{:>9}{:>8}{:>9.3}{:>8}{:>9}", "", "", wall.median, "", "")
-            } else {
-                let (percent, wall_added) = (self.added_percent(variant), self.added(variant, seconds).median);
-                let (added, pair) = (self.added_cpu(variant), self.nanoseconds_per_pair(variant));
-                write!(text, "{added:>9.3}{percent:>8.1}{:>9.3}{wall_added:>8.3}{pair:>9.1}", wall.median)
-            };
-            let _ = writeln!(text, "{:>10.1}{:>10.1}", app.median / KIB, tool.median / KIB);
+            let adds = |number: f64| if variant == Variant::Bare { f64::NAN } else { number };
+            let cells = [
+                shown(total.median, 3),
+                format!("{:.3}-{:.3}", total.min, total.max),
+                shown(adds(self.added_cpu(variant)), 3),
+                shown(adds(self.added_percent(variant)), 1),
+                shown(adds(self.spread(variant, |run| tool_cpu(&run.usage)).median), 3),
+                shown(adds(self.nanoseconds_per_pair(variant)), 1),
+                shown(self.spread(variant, |run| seconds(&run.usage)).median, 3),
+                shown(adds(self.added(variant, seconds).median), 3),
+                shown(self.spread(variant, app_kib).median / KIB, 1),
+                shown(adds(self.spread(variant, tool_kib).median / KIB), 1),
+            ];
+            let _ = write!(text, "  {:<19}", variant.name());
+            cells.iter().zip(HEADS).for_each(|(cell, (_, width))| text += &format!("{cell:>width$}"));
+            text.push('\n');
         }
         text
     }
 
     /// The line of this workload in the summary.
     pub fn summary(&self) -> String {
-        format!(
-            "{:<10}{:>12.3}{:>12.3}{:>12.3}{:>10.1}{:>12.2}{:>12.2}{:>12.2}{:>12.2}\n",
-            self.name,
-            self.added_cpu(Variant::TmqExact),
-            self.added_cpu(Variant::Heaptrack),
-            self.ratio(),
-            self.nanoseconds_per_pair(Variant::TmqExact),
-            self.added_percent(Variant::TmqSampled),
-            self.added_percent(Variant::JemallocProfiling),
-            self.bytes_per_allocation(Variant::TmqExact),
-            self.bytes_per_allocation(Variant::Heaptrack),
-        )
+        let cells = [
+            shown(self.added_cpu(Variant::TmqExact), 3),
+            shown(self.added_cpu(Variant::Heaptrack), 3),
+            shown(self.ratio(), 3),
+            shown(self.nanoseconds_per_pair(Variant::TmqExact), 1),
+            shown(self.added_percent(Variant::TmqSampled), 2),
+            shown(self.added_percent(Variant::JemallocProfiling), 2),
+            shown(self.bytes_per_allocation(Variant::TmqExact), 2),
+            shown(self.bytes_per_allocation(Variant::Heaptrack), 2),
+        ];
+        summary_line(self.name, &cells)
     }
 
     /// Added processor time of tmq over that of heaptrack.
@@ -149,6 +172,7 @@ impl Results {
                 "target_wall_s": self.spread(variant, |run| run.usage.target.wall.as_secs_f64()).json(),
                 "target_peak_kib": self.spread(variant, app_kib).json(),
                 "helpers_peak_kib": helpers,
+                "outside_cpu_s": self.spread(variant, |run| tool_cpu(&run.usage)).json(),
                 "added_cpu_s": self.added(variant, cpu).json(),
                 "added_wall_s": self.added(variant, seconds).json(),
                 "added_percent": self.added_percent(variant),
@@ -169,15 +193,25 @@ impl Results {
 
 /// The head of the summary, of which every workload is a line.
 pub fn summary_head() -> String {
-    let head = |words: [&str; 9]| {
-        let mut line = format!("{:<10}", words[0]);
-        let widths = [12, 12, 12, 10, 12, 12, 12, 12];
-        words[1..].iter().zip(widths).for_each(|(word, width)| line += &format!("{word:>width$}"));
-        line + "\n"
-    };
-    let first = head(["", "added CPU s", "", "tmq /", "exact", "tmq 512K", "jemalloc", "bytes/alloc", ""]);
-    let second = head(["", "tmq exact", "heaptrack", "heaptrack", "ns/pair", "added %", "added %", "tmq", "heaptrack"]);
-    format!("\n{first}{second}")
+    let first = ["added CPU s", "", "tmq /", "exact", "tmq 512K", "jemalloc", "bytes/alloc", ""];
+    let second = ["tmq exact", "heaptrack", "heaptrack", "ns/pair", "added %", "added %", "tmq", "heaptrack"];
+    let line = |words: [&str; 8]| summary_line("", &words.map(str::to_owned));
+    format!("\n{}{}", line(first), line(second))
+}
+
+fn summary_line(name: &str, cells: &[String; 8]) -> String {
+    let cells: String = cells.iter().map(|cell| format!("{cell:>12}")).collect();
+    format!("{name:<10}{cells}\n")
+}
+
+/// A number with so many digits; nothing where there is none.
+fn shown(number: f64, digits: usize) -> String {
+    if number.is_finite() { format!("{number:.digits$}") } else { "-".to_owned() }
+}
+
+/// Processor time outside the program.
+fn tool_cpu(usage: &Usage) -> f64 {
+    usage.cpu.saturating_sub(usage.target.cpu).as_secs_f64()
 }
 
 fn cpu(usage: &Usage) -> f64 {

@@ -207,11 +207,12 @@ impl Peers {
             Variant::TmqSampled => {
                 let (recording, info) = self.info(run)?;
                 within("lost events", programs::number(&info, "lost_events")?, 0.0, 0.0)?;
-                // A block is sampled once per interval, so bytes have the standard error of that many draws.
-                let samples = (expected.bytes / INTERVAL as f64).max(1.0);
-                let error = SIGMAS / samples.sqrt() + slack / expected.allocations;
+                // One draw per interval, each of which stands for an interval.
+                let interval = INTERVAL as f64;
+                let error = SIGMAS * (expected.bytes.max(interval) * interval).sqrt();
+                let error = error + expected.bytes * slack / expected.allocations.max(1.0);
                 let bytes = programs::number(&info, "bytes_allocated")?;
-                within("estimated bytes", bytes, expected.bytes, expected.bytes * error)?;
+                within("estimated bytes", bytes, expected.bytes, error)?;
                 programs::size_on_disk(&recording)
             }
             Variant::Heaptrack => {

@@ -47,7 +47,7 @@ impl Workload {
 }
 
 /// Names of all workloads, in the order in which they are measured.
-pub const NAMES: &[&str] = &["shallow", "exchange", "storm", "sqlite3", "jq", "perl", "python", "redis"];
+pub const NAMES: &[&str] = &["nothing", "shallow", "exchange", "storm", "sqlite3", "jq", "perl", "python", "redis"];
 
 /// Compiles or generates what a workload needs in `directory`. `divisor` makes it smaller by as much.
 ///
@@ -56,6 +56,8 @@ pub const NAMES: &[&str] = &["shallow", "exchange", "storm", "sqlite3", "jq", "p
 pub fn prepare(name: &str, directory: &Path, divisor: u64) -> Result<Workload> {
     let own = |about, arguments: &[u64]| own(name, about, directory, arguments);
     match name {
+        "nothing" => installed("true", "a program that does nothing: what a recording costs in any case", &[], &[])
+            .map(|workload| Workload { name: "nothing", ..workload }),
         "shallow" => own("1 thread, 2 M malloc/free pairs from one place", &[PAIRS / divisor]),
         "exchange" => own("2 threads free each other's 2 M blocks, 16 frames deep", &[PAIRS / divisor]),
         "storm" => own("16 threads replace random blocks, 2 M pairs", &[THREADS, PAIRS / divisor]),
@@ -115,7 +117,11 @@ fn installed(
 }
 
 fn package(program: &str) -> &str {
-    if program.starts_with("redis") { "redis-server redis-tools" } else { program }
+    match program {
+        "redis-server" => "redis-server redis-tools",
+        "true" => "coreutils",
+        _ => program,
+    }
 }
 
 fn written(directory: &Path, name: &str, text: &str) -> Result<PathBuf> {
