@@ -3,6 +3,7 @@
 //! - [`cost`]: programs run bare and under each profiler;
 //! - [`hot_path`]: instructions of a malloc/free pair, stage by stage, against a golden file;
 //! - [`ingest`]: what the collector costs per row;
+//! - [`queries`]: how long answers take;
 //! - [`measure`]: one run of a whole tree of processes; [`programs`]: compiling and finding what is run; [`sys`]: system
 //!   calls.
 //!
@@ -14,6 +15,7 @@ mod hot_path;
 mod ingest;
 mod measure;
 mod programs;
+mod queries;
 mod sys;
 
 use std::process::ExitCode;
@@ -27,6 +29,7 @@ enum Arguments {
     Cost(cost::Arguments),
     HotPath(hot_path::Arguments),
     Ingest(ingest::Arguments),
+    Queries(queries::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         Arguments::Cost(arguments) => cost::run(&arguments),
         Arguments::HotPath(arguments) => hot_path::run(&arguments),
         Arguments::Ingest(arguments) => ingest::run(&arguments),
+        Arguments::Queries(arguments) => queries::run(&arguments),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -97,6 +97,14 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     Ok(true)
 }
 
+/// The Python program, which other measurements record, too: many stacks, deep ones, and millions of allocations.
+///
+/// # Errors
+/// There is no Python.
+pub fn prepare_python(directory: &Path, divisor: u64) -> Result<workloads::Workload> {
+    workloads::prepare("python", directory, divisor)
+}
+
 /// All rounds of a workload.
 fn measure(name: &str, arguments: &Arguments, peers: &Peers, scratch: &Path) -> Result<Results> {
     let workload = workloads::prepare(name, scratch, if arguments.quick { QUICK } else { 1 })?;
