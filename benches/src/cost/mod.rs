@@ -3,7 +3,7 @@
 //! - [`workloads`] and [`redis`]: what is run, with generated input;
 //! - [`variants`]: how it is run, and whether it was run right: the program's output is that of the bare run, and the
 //!   number of allocations seen is that of an independent count (`programs/count.c`);
-//! - [`results`]: figures.
+//! - [`results`]: figures, from medians over the rounds.
 
 mod redis;
 mod results;

@@ -19,8 +19,10 @@ use crate::programs;
 const PAIRS: [u32; 2] = [5_000, 25_000];
 /// Bytes of a block in `frames.c`; tells its mallocs from those of the C library's start.
 const BLOCK: u32 = 64;
-/// So long an interval that no sample is due: what is counted is the path of what is not sampled.
-const NEVER: &str = "1G";
+/// Average bytes between samples. With so few bytes per pair, what is counted is the path of what is not sampled.
+const INTERVAL: &str = "512K";
+/// How many times more pairs a sampled case has: so many that samples fall among them, which shows that it sampled.
+const MORE_SAMPLED: u32 = 4;
 
 /// A stack, and how it changes from malloc to malloc.
 #[derive(Clone, Copy, Debug)]
@@ -58,10 +60,15 @@ pub fn count_all() -> Result<Vec<(&'static str, Stages)>> {
     let mut all = Vec::new();
     for case in CASES {
         eprintln!("{}", case.name);
-        let (fewer, more) = (bench.run(case, PAIRS[0])?, bench.run(case, PAIRS[1])?);
-        let pairs = f64::from(PAIRS[1] - PAIRS[0]);
-        if !case.sampled {
-            bench.expect(case, "recorded allocations per pair", (more.recorded - fewer.recorded) / pairs, 1.0)?;
+        let pairs = PAIRS.map(|n| if case.sampled { n * MORE_SAMPLED } else { n });
+        let (fewer, more) = (bench.run(case, pairs[0])?, bench.run(case, pairs[1])?);
+        let pairs = f64::from(pairs[1] - pairs[0]);
+        let per_pair = (more.recorded - fewer.recorded) / pairs;
+        if case.sampled {
+            let some = if more.recorded > 0.0 { 1.0 } else { 0.0 };
+            bench.expect(case, "whether anything was sampled", some, 1.0)?;
+        } else {
+            bench.expect(case, "recorded allocations per pair", per_pair, 1.0)?;
         }
         let of = |stages: &Stages, row: &str| stages.get(row).copied().unwrap_or(0.0);
         let rows =
@@ -99,7 +106,7 @@ impl Bench {
         let mut command = Command::new(&self.tmq);
         command.args(["record", "--quiet", "--anyway", "--force", "-o"]).arg(&recording).env_remove("LD_PRELOAD");
         if case.sampled {
-            command.args(["--sample", NEVER]);
+            command.args(["--sample", INTERVAL]);
         }
         command.args(["--", "valgrind", "--quiet", "--tool=callgrind", "--dump-instr=yes", "--compress-pos=no"]);
         command.args(["--compress-strings=no".into(), format!("--callgrind-out-file={}", profile.display())]);
