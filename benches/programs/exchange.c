@@ -1,10 +1,10 @@
-/* Two threads that free each other's blocks.
+/* One or two threads that allocate under deep stacks and free each other's blocks.
  *
- *   exchange PAIRS
+ *   exchange THREADS PAIRS
  *
- * Each thread allocates PAIRS / 2 blocks, 16 frames deep, the last four of them along a path that changes from block to
- * block (81 paths), and hands them over in batches; it frees the batches that it is handed. Waiting is done on a
- * condition variable, so that processor time is time of work. */
+ * Each thread allocates its share of PAIRS, 16 frames deep, the last four of them along a path that changes from block to
+ * block (81 paths), and hands the blocks over in batches; it frees the batches that it is handed. One thread hands them to
+ * itself. Waiting is done on a condition variable, so that processor time is time of work. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,7 +93,7 @@ static void empty(struct worker *w, char **batch) {
 }
 
 __attribute__((noinline)) static void produce(struct worker *w) {
-    /* The arrays are swapped with the other thread's, blocks and all. */
+    /* Arrays are swapped with the other thread's, blocks and all. */
     char **batch = malloc(BATCH * sizeof *batch);
     for (long i = 0; i < w->batches; i++) {
         fill(w, batch);
@@ -120,16 +120,22 @@ static void *run(void *argument) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 2) return 2;
+    if (argc != 3) return 2;
+    int threads = atoi(argv[1]);
+    if (threads != 1 && threads != 2) return 2;
     struct worker workers[2];
-    for (int i = 0; i < 2; i++) {
+    unsigned long sum = 0;
+    for (int i = 0; i < threads; i++) {
         pthread_mutex_init(&boxes[i].lock, NULL);
         pthread_cond_init(&boxes[i].changed, NULL);
-        workers[i] = (struct worker){.in = &boxes[i], .out = &boxes[1 - i], .batches = atol(argv[1]) / 2 / BATCH,
-                                     .random = 88172645463325252UL + i};
+        workers[i] = (struct worker){.in = &boxes[i], .out = &boxes[threads - 1 - i],
+                                     .batches = atol(argv[2]) / threads / BATCH, .random = 88172645463325252UL + i};
     }
-    for (int i = 0; i < 2; i++) pthread_create(&workers[i].thread, NULL, run, &workers[i]);
-    for (int i = 0; i < 2; i++) pthread_join(workers[i].thread, NULL);
-    printf("%lu\n", workers[0].sum + workers[1].sum);
+    for (int i = 0; i < threads; i++) pthread_create(&workers[i].thread, NULL, run, &workers[i]);
+    for (int i = 0; i < threads; i++) {
+        pthread_join(workers[i].thread, NULL);
+        sum += workers[i].sum;
+    }
+    printf("%lu\n", sum);
     return 0;
 }

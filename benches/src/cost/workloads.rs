@@ -47,7 +47,8 @@ impl Workload {
 }
 
 /// Names of all workloads, in the order in which they are measured.
-pub const NAMES: &[&str] = &["nothing", "shallow", "exchange", "storm", "sqlite3", "jq", "perl", "python", "redis"];
+pub const NAMES: &[&str] =
+    &["nothing", "shallow", "deep", "exchange", "storm", "sqlite3", "jq", "perl", "python", "redis"];
 
 /// Compiles or generates what a workload needs in `directory`. `divisor` makes it smaller by as much.
 ///
@@ -59,7 +60,8 @@ pub fn prepare(name: &str, directory: &Path, divisor: u64) -> Result<Workload> {
         "nothing" => installed("true", "a program that does nothing: what a recording costs in any case", &[], &[])
             .map(|workload| Workload { name: "nothing", ..workload }),
         "shallow" => own("1 thread, 2 M malloc/free pairs from one place", &[PAIRS / divisor]),
-        "exchange" => own("2 threads free each other's 2 M blocks, 16 frames deep", &[PAIRS / divisor]),
+        "deep" => own("1 thread, 2 M pairs, 16 frames of which up to four are new", &[1, PAIRS / divisor]),
+        "exchange" => own("the same in 2 threads, which free each other's blocks", &[2, PAIRS / divisor]),
         "storm" => own("16 threads replace random blocks, 2 M pairs", &[THREADS, PAIRS / divisor]),
         "sqlite3" => {
             let script = written(directory, "script.sql", &sql(SQL_ROWS / divisor))?;
@@ -95,7 +97,8 @@ pub fn prepare(name: &str, directory: &Path, divisor: u64) -> Result<Workload> {
 /// A program of `programs/`.
 fn own(name: &str, about: &'static str, directory: &Path, arguments: &[u64]) -> Result<Workload> {
     let name = NAMES.iter().find(|known| **known == name).copied().unwrap_or_default();
-    let program = programs::compile(name, &directory.join(name), &[])?;
+    let source = if name == "deep" { "exchange" } else { name };
+    let program = programs::compile(source, &directory.join(name), &[])?;
     let arguments = arguments.iter().map(|n| n.to_string().into());
     let command = std::iter::once(program.into()).chain(arguments).collect();
     Ok(Workload { name, about, command, environment: &[], client: None })
