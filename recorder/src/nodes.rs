@@ -7,6 +7,9 @@
 //! Look-ups are lock-free. A thread that meets a slot which another one is just filling (or which it is filling itself,
 //! one signal level below) does not wait: it makes a second node for the same frame. Equal stacks may thus have two
 //! numbers; the collector merges them by content.
+//!
+//! A slot is found by a hash of the whole path, which each frame extends by one multiplication, and recognised by its
+//! parent's number. Were the place derived from that number, every frame's look-up would have to wait for the last one's.
 
 use core::sync::atomic::{
     AtomicPtr, AtomicU32, AtomicU64, AtomicUsize,
@@ -20,7 +23,7 @@ use crate::process::Process;
 use crate::thread::ThreadState;
 use crate::{arena, sys};
 
-/// Slots of the first table: 64 KiB, enough for small programs.
+/// Slots of the first table: 96 KiB, enough for small programs.
 const FIRST_SLOTS: usize = 1 << 12;
 /// Largest table: 2^28 nodes would need more memory than any target should lend.
 const MAX_SLOTS: usize = 1 << 27;
@@ -35,6 +38,47 @@ struct NodeSlot {
     key: AtomicU64,
     /// Parent in the upper, own number in the lower half; 0: free.
     value: AtomicU64,
+    /// The path's hash, for when the table grows.
+    path: AtomicU32,
+}
+
+/// Hash of the path from a root to a frame; tells where to look, never what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path(u32);
+
+impl Path {
+    /// The path that ends at a root.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_root(root: u32) -> Self {
+        Self(root)
+    }
+
+    /// The path one frame further in.
+    #[inline(always)]
+    #[must_use]
+    pub const fn to(self, pc: u64, flags: u8) -> Self {
+        let word = pc ^ (self.0 as u64) << 32 ^ (flags as u64) << 61;
+        let product = word as u128 * 0x9e37_79b9_7f4a_7c15;
+        Self((product as u64 ^ (product >> 64) as u64) as u32)
+    }
+
+    const fn slot(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A frame as the tree knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Number of the caller's node, or a root.
+    pub parent: u32,
+    /// The path that ends here.
+    pub path: Path,
+    /// Return address.
+    pub pc: u64,
+    /// `record::NODE_*`.
+    pub flags: u8,
 }
 
 #[repr(C)]
@@ -103,32 +147,40 @@ impl Nodes {
         self.growing.store(0, Relaxed);
     }
 
-    /// Number of the node for return address `pc` (with `flags`, see `record::NODE_*`) called from `parent`. A new node
-    /// is written to the thread's stream. [`NO_STACK`] if that is not possible.
-    #[inline]
-    pub fn intern(&self, process: &Process, state: &mut ThreadState, parent: u32, pc: u64, flags: u8) -> u32 {
-        let key = process.modules.generation_bits() | u64::from(flags & 7) << 48 | pc & ((1 << 48) - 1);
+    /// Number of the node for a frame. A new node is written to the thread's stream. [`NO_STACK`] if that is not possible.
+    #[inline(always)]
+    pub fn intern(&self, process: &Process, state: &mut ThreadState, frame: Key) -> u32 {
+        let key = process.modules.generation_bits() | u64::from(frame.flags & 7) << 48 | frame.pc & ((1 << 48) - 1);
         // SAFETY: tables are never unmapped.
         let table = unsafe { &*self.table.load(Acquire) };
-        let mut index = hash(key, parent);
-        for _ in 0..MAX_PROBES {
-            let slot = table.slot(index);
-            // Acquire pairs with the Release in `fill`: a value implies its key and its committed record.
-            let value = slot.value.load(Acquire);
-            if value == 0 {
-                return self.insert(process, state, table, index, key, parent, pc, flags);
-            }
-            if value != CLAIMED && (value >> 32) as u32 == parent && slot.key.load(Relaxed) == key {
-                return value as u32;
-            }
-            index += 1;
+        let slot = table.slot(frame.path.slot());
+        // Acquire pairs with the Release in `insert`: a value implies its key and its committed record.
+        let value = slot.value.load(Acquire);
+        if (value >> 32) as u32 == frame.parent && slot.key.load(Relaxed) == key && value != CLAIMED && value != 0 {
+            return value as u32;
         }
-        self.insert(process, state, table, index, key, parent, pc, flags)
+        self.intern_further(process, state, table, key, frame)
     }
 
     #[cold]
     #[inline(never)]
-    #[expect(clippy::too_many_arguments, reason = "the cold half of `intern`, with its locals")]
+    fn intern_further(&self, process: &Process, state: &mut ThreadState, table: &Table, key: u64, frame: Key) -> u32 {
+        let mut index = frame.path.slot();
+        for _ in 0..MAX_PROBES {
+            let slot = table.slot(index);
+            // Acquire as in `intern`.
+            let value = slot.value.load(Acquire);
+            if value == 0 {
+                break;
+            }
+            if value != CLAIMED && (value >> 32) as u32 == frame.parent && slot.key.load(Relaxed) == key {
+                return value as u32;
+            }
+            index += 1;
+        }
+        self.insert(process, state, table, index, key, frame)
+    }
+
     fn insert(
         &self,
         process: &Process,
@@ -136,16 +188,15 @@ impl Nodes {
         table: &Table,
         mut index: usize,
         key: u64,
-        parent: u32,
-        pc: u64,
-        flags: u8,
+        frame: Key,
     ) -> u32 {
         for _ in 0..MAX_PROBES {
             let slot = table.slot(index);
             if slot.value.load(Relaxed) == 0 && slot.value.compare_exchange(0, CLAIMED, AcqRel, Relaxed).is_ok() {
-                let id = self.define(process, state, parent, pc, flags);
+                let id = self.define(process, state, frame);
                 slot.key.store(key, Relaxed);
-                let value = if id == NO_STACK { 0 } else { u64::from(parent) << 32 | u64::from(id) };
+                slot.path.store(frame.path.0, Relaxed);
+                let value = if id == NO_STACK { 0 } else { u64::from(frame.parent) << 32 | u64::from(id) };
                 // Release: who sees the value sees the key; the record was committed by `define`.
                 slot.value.store(value, Release);
                 let used = self.used.fetch_add(1, Relaxed);
@@ -158,18 +209,18 @@ impl Nodes {
         }
         // Crowded (another thread is growing the table, or it is as large as it may get): a number without a slot.
         self.grow();
-        self.define(process, state, parent, pc, flags)
+        self.define(process, state, frame)
     }
 
-    fn define(&self, process: &Process, state: &mut ThreadState, parent: u32, pc: u64, flags: u8) -> u32 {
-        let (module, offset) = process.modules.place(process, state, pc);
+    fn define(&self, process: &Process, state: &mut ThreadState, frame: Key) -> u32 {
+        let (module, offset) = process.modules.place(process, state, frame.pc);
         let id = self.next.fetch_add(1, Relaxed);
         if id >= MAX_NODES {
             self.next.store(MAX_NODES, Relaxed);
             process.lose(LossReason::StackTableFull, 1);
             return NO_STACK;
         }
-        let slot = record::node(id, parent, module, offset, flags);
+        let slot = record::node(id, frame.parent, module, offset, frame.flags);
         if state.stream.node(process, slot, state.level == 0) { id } else { NO_STACK }
     }
 
@@ -192,7 +243,7 @@ impl Nodes {
                 let slot = from.slot(i);
                 let value = slot.value.load(Acquire);
                 if value != 0 && value != CLAIMED {
-                    copy(to, slot.key.load(Relaxed), value);
+                    copy(to, slot, value);
                 }
             }
             // Nodes added to the old table meanwhile are missing here; they get a second number when met again.
@@ -208,12 +259,13 @@ impl Default for Nodes {
     }
 }
 
-fn copy(to: &Table, key: u64, value: u64) {
-    let first = hash(key, (value >> 32) as u32);
+fn copy(to: &Table, from: &NodeSlot, value: u64) {
+    let path = from.path.load(Relaxed);
     for probe in 0..MAX_PROBES {
-        let slot = to.slot(first + probe);
+        let slot = to.slot(Path(path).slot() + probe);
         if slot.value.load(Relaxed) == 0 {
-            slot.key.store(key, Relaxed);
+            slot.key.store(from.key.load(Relaxed), Relaxed);
+            slot.path.store(path, Relaxed);
             slot.value.store(value, Relaxed);
             return;
         }
@@ -226,11 +278,4 @@ fn new_table(slots: usize, older: *mut Table) -> Option<*mut Table> {
     // SAFETY: the mapping is large enough and zeroed, which makes every slot free.
     unsafe { table.write(Table { mask: slots - 1, bytes, _older: older }) };
     Some(table)
-}
-
-/// Mixes key and parent so that neighbouring return addresses spread; the top bits of a product are the good ones.
-#[inline(always)]
-fn hash(key: u64, parent: u32) -> usize {
-    let mixed = (key ^ u64::from(parent).wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xd6e8_feb8_6659_fd93);
-    (mixed ^ mixed >> 32) as usize
 }

@@ -14,8 +14,8 @@ use tmq_wire::layout::LossReason;
 use crate::process::{self, Process};
 use crate::stream::Stream;
 use crate::tls::{LEVELS, Tls};
+use crate::unwind::chain::Chain;
 use crate::unwind::stack_bounds::StackBounds;
-use crate::unwind::walk::Chain;
 use crate::{arena, sys};
 
 /// How many states a new thread looks at for one whose owner is gone.

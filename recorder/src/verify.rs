@@ -16,7 +16,8 @@ use framehop::{ExplicitModuleSectionInfo, FrameAddress, Module, MustNotAllocateD
 
 use crate::process::Process;
 use crate::thread::ThreadState;
-use crate::unwind::walk::{self, Frame};
+use crate::unwind::chain::Frame;
+use crate::unwind::walk;
 use crate::{process, region};
 
 struct Oracle {
@@ -33,7 +34,7 @@ static LOCKED: AtomicU32 = AtomicU32::new(0);
 #[cold]
 #[inline(never)]
 pub fn verify(process: &Process, state: &mut ThreadState, leaf: Frame) {
-    let same_walk = walk::is_same_from_scratch(process, state, leaf);
+    let same_walk = walk::is_same_from_scratch(process, state, &leaf);
     // A nested level could wait for ever for a lock that the interrupted level of the same thread holds.
     let tries = if state.level == 0 { 1_000_000 } else { 1 };
     let locked = (0..tries).any(|_| {

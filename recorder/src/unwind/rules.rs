@@ -59,6 +59,9 @@ pub enum Rule {
 }
 
 const KIND_SHIFT: u32 = 28;
+/// Kinds up to this one are common; of those less one, bit 0 says that the frame pointer finds the caller, and bit 1 that
+/// rbp was saved.
+const LAST_COMMON: u32 = 4;
 /// Offsets are multiples of 8, so 14 bits reach 128 KiB.
 const FIELD: u32 = (1 << 14) - 1;
 
@@ -72,9 +75,9 @@ impl Rule {
         let pack = |kind: u32, a: u32, b: u32| kind << KIND_SHIFT | a << 14 | b;
         Some(match self {
             Self::Sp { offset } => pack(1, unsigned(offset)?, 0),
-            Self::SpSaved { offset, saved } => pack(2, unsigned(offset)?, signed(saved)?),
-            Self::BpSaved { offset, saved } => pack(3, unsigned(offset)?, signed(saved)?),
-            Self::Bp { offset } => pack(4, unsigned(offset)?, 0),
+            Self::Bp { offset } => pack(2, unsigned(offset)?, 0),
+            Self::SpSaved { offset, saved } => pack(3, unsigned(offset)?, signed(saved)?),
+            Self::BpSaved { offset, saved } => pack(4, unsigned(offset)?, signed(saved)?),
             Self::Realigned { offset, saved } => pack(5, signed(offset)?, signed(saved)?),
             Self::End => pack(6, 0, 0),
             Self::Special => pack(7, 0, 0),
@@ -90,13 +93,75 @@ impl Rule {
         let saved = signed(bits & FIELD);
         match bits >> KIND_SHIFT {
             1 => Self::Sp { offset },
-            2 => Self::SpSaved { offset, saved },
-            3 => Self::BpSaved { offset, saved },
-            4 => Self::Bp { offset },
+            2 => Self::Bp { offset },
+            3 => Self::SpSaved { offset, saved },
+            4 => Self::BpSaved { offset, saved },
             5 => Self::Realigned { offset: signed(bits >> 14 & FIELD), saved },
             6 => Self::End,
             _ => Self::Special,
         }
+    }
+}
+
+/// A rule in its 31 bits, to be applied as it is; 0: none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackedRule(u32);
+
+impl PackedRule {
+    /// No rule.
+    pub const NONE: Self = Self(0);
+
+    /// A rule, if it fits.
+    #[must_use]
+    pub fn of(rule: Rule) -> Option<Self> {
+        rule.pack().map(Self)
+    }
+
+    /// The rule; `None`: there is none.
+    #[must_use]
+    pub fn unpack(self) -> Option<Rule> {
+        (self != Self::NONE).then(|| Rule::unpack(self.0))
+    }
+
+    #[inline(always)]
+    const fn kind(self) -> u32 {
+        (self.0 >> KIND_SHIFT).wrapping_sub(1)
+    }
+
+    /// Whether it is [`Rule::Sp`], [`Rule::Bp`], [`Rule::SpSaved`] or [`Rule::BpSaved`], which the methods below tell
+    /// apart.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_common(self) -> bool {
+        self.kind() < LAST_COMMON
+    }
+
+    /// Of a common rule: whether the caller is found by rbp, not by rsp.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_by_bp(self) -> bool {
+        self.kind() & 1 != 0
+    }
+
+    /// Of a common rule: whether rbp was saved.
+    #[inline(always)]
+    #[must_use]
+    pub const fn saves_bp(self) -> bool {
+        self.kind() & 2 != 0
+    }
+
+    /// Of a common rule: distance of the canonical frame address, bytes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn offset(self) -> u64 {
+        ((self.0 >> 14 & FIELD) * 8) as u64
+    }
+
+    /// Of a common rule that saves rbp: distance from the canonical frame address to where, bytes.
+    #[inline(always)]
+    #[must_use]
+    pub const fn saved(self) -> i64 {
+        (((self.0 & FIELD) << 18) as i32 >> 18) as i64 * 8
     }
 }
 
@@ -137,16 +202,15 @@ impl RuleTable {
     /// The rule of return address `pc`.
     #[inline(always)]
     #[must_use]
-    pub fn get(&self, pc: u64) -> Option<Rule> {
+    pub fn get(&self, pc: u64) -> PackedRule {
         let (bucket, tag) = self.bucket(pc);
         for entry in bucket {
             let word = entry.load(Relaxed);
             if word >> RULE_BITS == tag {
-                return (word as u32 & ((1 << RULE_BITS) - 1) != 0)
-                    .then(|| Rule::unpack(word as u32 & ((1 << RULE_BITS) - 1)));
+                return PackedRule(word as u32 & ((1 << RULE_BITS) - 1));
             }
         }
-        None
+        PackedRule::NONE
     }
 
     /// Remembers the rule of `pc`, in the place of an older one if the bucket is full.
@@ -197,7 +261,21 @@ mod tests {
             Rule::Special,
         ];
         for rule in rules {
-            assert_eq!(Rule::unpack(rule.pack().unwrap()), rule);
+            let packed = PackedRule::of(rule).unwrap();
+            assert_eq!(packed.unpack(), Some(rule));
+            let (by_bp, saves, offset, saved) = match rule {
+                Rule::Sp { offset } => (false, false, offset, 0),
+                Rule::Bp { offset } => (true, false, offset, 0),
+                Rule::SpSaved { offset, saved } => (false, true, offset, saved),
+                Rule::BpSaved { offset, saved } => (true, true, offset, saved),
+                _ => {
+                    assert!(!packed.is_common());
+                    continue;
+                }
+            };
+            assert!(packed.is_common());
+            assert_eq!((packed.is_by_bp(), packed.saves_bp()), (by_bp, saves));
+            assert_eq!((packed.offset(), packed.saved()), (offset.into(), saved.into()));
         }
         assert_eq!(Rule::Sp { offset: 131_080 }.pack(), None);
         assert_eq!(Rule::Sp { offset: 12 }.pack(), None);
@@ -212,12 +290,12 @@ mod tests {
             pc = pc.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(i.into()) & ((1 << 47) - 1);
             let rule = Rule::Sp { offset: i % 1000 * 8 };
             table.put(pc, rule);
-            assert_eq!(table.get(pc), Some(rule));
+            assert_eq!(table.get(pc).unpack(), Some(rule));
             for near in [pc ^ 1, pc ^ 1 << 20, pc ^ 1 << 46] {
-                assert!(table.get(near).is_none() || near == pc);
+                assert!(table.get(near) == PackedRule::NONE || near == pc);
             }
         }
         table.purge(0, u64::MAX >> 1);
-        assert_eq!(table.get(pc), None);
+        assert_eq!(table.get(pc), PackedRule::NONE);
     }
 }

@@ -1,0 +1,300 @@
+//! What a thread keeps of its last stack: frames, and the words that prove them.
+//!
+//! Frames are kept outermost first, so that a new stack that shares its outer frames with the last one changes the end
+//! only. Fresh frames are collected most recent first, in the order in which a walk meets them, beside them.
+
+use tmq_wire::record::ROOT_COMPLETE;
+
+use crate::arena;
+use crate::nodes::Path;
+
+/// Deepest stack that is kept whole.
+pub const MAX_FRAMES: usize = 8192;
+const FIRST_CAPACITY: usize = 64;
+/// Most words that one frame is read from: pc, rbp, stack pointer.
+const CHECKS_PER_FRAME: usize = 3;
+
+/// What a frame's rule does with the rbp that the frame resumes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum BpUse {
+    /// Nothing: the caller resumes with the same.
+    Passes,
+    /// It is replaced by a word from the stack without having been looked at.
+    Replaces,
+    /// The caller is found by it.
+    Needs,
+}
+
+/// A frame: its state when it resumes, and the words this state was read from.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Frame {
+    /// Stack pointer when it resumes.
+    pub(super) sp: u64,
+    /// Where execution continues: a return address, or with `NODE_EXACT` the interrupted instruction.
+    pub pc: u64,
+    pub(super) bp: u64,
+    /// Where `pc` was read.
+    pub(super) pc_slot: usize,
+    /// Where `bp` was read; 0: it was not read but came with the callee's state.
+    pub(super) bp_slot: usize,
+    /// Where `sp` was read, in frames that are found by a saved stack pointer (realigned ones, signals); 0: it follows
+    /// from `pc_slot`.
+    pub(super) sp_slot: usize,
+    /// Number of [`Check`]s of this frame and all further out.
+    pub(super) checks: u32,
+    pub(super) node: u32,
+    /// Where the tree has that node.
+    pub(super) path: Path,
+    /// `NODE_*`.
+    pub(super) flags: u8,
+    /// What this frame's rule does with the rbp it resumes with.
+    pub(super) bp_use: BpUse,
+    /// Whether that rbp matters to this frame or one further out before it is read anew from the stack. Optimised code
+    /// keeps other things than frame pointers in rbp; as long as no rule looks at it, a different value is no different
+    /// state.
+    pub(super) bp_matters: bool,
+}
+
+const _: () = assert!(size_of::<Frame>() == 64);
+
+impl Frame {
+    /// A frame about which nothing is known.
+    pub(super) const EMPTY: Self = Self {
+        sp: 0,
+        pc: 0,
+        bp: 0,
+        pc_slot: 0,
+        bp_slot: 0,
+        sp_slot: 0,
+        checks: 0,
+        node: 0,
+        path: Path::of_root(0),
+        flags: 0,
+        bp_use: BpUse::Needs,
+        bp_matters: true,
+    };
+
+    /// Whether unwinding from here would go as it went from `other`, as far as registers are concerned.
+    #[inline(always)]
+    pub(super) fn is_same_state(&self, other: &Self) -> bool {
+        self.sp == other.sp
+            && self.pc == other.pc
+            && self.flags == other.flags
+            && (self.bp == other.bp || !self.bp_matters)
+    }
+
+    /// Stack pointer when the frame resumes.
+    #[must_use]
+    pub fn sp(&self) -> u64 {
+        self.sp
+    }
+
+    /// rbp when the frame resumes, as far as it matters.
+    #[must_use]
+    pub fn bp(&self) -> u64 {
+        self.bp
+    }
+
+    /// Whether the frame was found by an ordinary rule: not behind a signal, a realigned stack or by guessing.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.flags == 0 && self.sp_slot == 0
+    }
+}
+
+/// What is known of a frame when all further out are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    pub(super) node: u32,
+    pub(super) path: Path,
+    /// See [`Frame::bp_matters`].
+    pub(super) bp_matters: bool,
+}
+
+/// A word that the last walk read: its address and its value.
+type Check = [u64; 2];
+
+/// The frames of a thread's last stack, outermost first, and room for the fresh ones of the next.
+#[derive(Debug)]
+pub struct Chain {
+    frames: *mut Frame,
+    fresh: *mut Frame,
+    /// What was read to find `frames`, in their order: everything that must be equal for them to be equal.
+    checks: *mut Check,
+    capacity: usize,
+    pub(super) len: usize,
+    pub(super) root: u32,
+    /// Whether every word lies in the thread's own stack and so stays readable.
+    pub(super) own: bool,
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Chain {
+    /// An empty chain without memory.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            frames: core::ptr::null_mut(),
+            fresh: core::ptr::null_mut(),
+            checks: core::ptr::null_mut(),
+            capacity: 0,
+            len: 0,
+            root: ROOT_COMPLETE,
+            own: true,
+        }
+    }
+
+    /// Forgets the last stack.
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Frame `index` of the last stack, counted from the outermost one.
+    #[inline(always)]
+    pub(super) fn frame(&self, index: usize) -> &Frame {
+        debug_assert!(index < self.len);
+        // SAFETY: `index < len <= capacity`, and frames below `len` were written.
+        unsafe { &*self.frames.add(index) }
+    }
+
+    /// The frames of the last stack but the most recent one, from it outwards.
+    pub fn callers(&self) -> impl Iterator<Item = &Frame> {
+        (0..self.len.saturating_sub(1)).rev().map(|i| self.frame(i))
+    }
+
+    /// Fresh frame `index` of the walk under way, counted from the most recent one.
+    #[inline(always)]
+    pub(super) fn fresh(&self, index: usize) -> &Frame {
+        debug_assert!(index < self.capacity);
+        // SAFETY: the walk has written the frames that it reads, and asked for room for them.
+        unsafe { &*self.fresh.add(index) }
+    }
+
+    /// Fresh frame `index` and the room for its caller.
+    #[inline(always)]
+    pub(super) fn fresh_pair(&mut self, index: usize) -> (&mut Frame, &mut Frame) {
+        debug_assert!(index + 1 < self.capacity);
+        // SAFETY: as in `fresh`; the two are different, and memory of the arena is zeroed, which is a valid frame.
+        unsafe { (&mut *self.fresh.add(index), &mut *self.fresh.add(index + 1)) }
+    }
+
+    /// Whether there is room for fresh frame `index` and its caller, after making it if need be.
+    #[inline(always)]
+    pub(super) fn has_room(&mut self, index: usize) -> bool {
+        index + 1 < self.capacity || self.grow()
+    }
+
+    /// Whether `len` frames can be kept, after making room if need be.
+    pub(super) fn can_keep(&mut self, len: usize) -> bool {
+        while len > self.capacity {
+            if !self.grow() {
+                return false;
+            }
+        }
+        len <= MAX_FRAMES
+    }
+
+    #[cold]
+    fn grow(&mut self) -> bool {
+        let capacity = if self.capacity == 0 { FIRST_CAPACITY } else { self.capacity * 2 };
+        if capacity > MAX_FRAMES * 2 {
+            return false;
+        }
+        let bytes = capacity * (2 * size_of::<Frame>() + CHECKS_PER_FRAME * size_of::<Check>());
+        let Some(memory) = arena::map(bytes) else { return false };
+        let frames = memory.cast::<Frame>();
+        // SAFETY: the three arrays fit the new mapping; the old ones hold `capacity` items each, not all of them written,
+        // which copying raw memory does not mind.
+        unsafe {
+            let fresh = frames.add(capacity);
+            let checks = fresh.add(capacity).cast::<Check>();
+            if self.capacity > 0 {
+                core::ptr::copy_nonoverlapping(self.frames, frames, self.capacity);
+                core::ptr::copy_nonoverlapping(self.fresh, fresh, self.capacity);
+                core::ptr::copy_nonoverlapping(self.checks, checks, self.capacity * CHECKS_PER_FRAME);
+            }
+            (self.frames, self.fresh, self.checks, self.capacity) = (frames, fresh, checks, capacity);
+        }
+        true
+    }
+
+    /// Compares the words of the frames below `top` with memory, from the most recent on; how many are left when one has
+    /// changed, 0 if none has.
+    #[inline(always)]
+    pub(super) fn unchanged_below(&self, top: usize) -> usize {
+        let count = if top == 0 { 0 } else { self.frame(top - 1).checks as usize };
+        let mut left = count;
+        // SAFETY (of all reads below): the first `count` checks were written. A checked address lies in the thread's own
+        // stack above the stack pointer, or, one by one from the leaf on, unwinding from scratch would read it too: all
+        // words above are equal, so it would be in the same states.
+        let difference = |i: usize| unsafe {
+            let [slot, word] = *self.checks.add(i);
+            read(slot as usize) ^ word
+        };
+        if self.own {
+            // Four at a time: independent loads and one branch.
+            while left >= 4 {
+                let i = left - 4;
+                if difference(i) | difference(i + 1) | difference(i + 2) | difference(i + 3) != 0 {
+                    break;
+                }
+                left -= 4;
+            }
+        }
+        while left > 0 && difference(left - 1) == 0 {
+            left -= 1;
+        }
+        left
+    }
+
+    /// The frame below `top` that check `index` belongs to.
+    #[inline(always)]
+    pub(super) fn frame_of_check(&self, index: usize, top: usize) -> usize {
+        let (mut low, mut high) = (0, top);
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.frame(middle).checks as usize <= index { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+
+    /// Puts fresh frame `from` in place `index`, its checks behind `checks` others; the new number of checks.
+    #[inline(always)]
+    pub(super) fn keep(&mut self, from: usize, index: usize, found: Found, mut checks: usize) -> usize {
+        debug_assert!(from < self.capacity && index < self.capacity);
+        // SAFETY: both indices are below `capacity`, and there is room for three checks per frame.
+        unsafe {
+            let kept = self.frames.add(index);
+            *kept = *self.fresh.add(from);
+            let frame = &mut *kept;
+            self.checks.add(checks).write([frame.pc_slot as u64, frame.pc]);
+            checks += 1;
+            if frame.bp_slot != 0 {
+                self.checks.add(checks).write([frame.bp_slot as u64, frame.bp]);
+                checks += 1;
+            }
+            if frame.sp_slot != 0 {
+                self.checks.add(checks).write([frame.sp_slot as u64, frame.sp]);
+                checks += 1;
+            }
+            (frame.checks, frame.node, frame.path) = (checks as u32, found.node, found.path);
+            frame.bp_matters = found.bp_matters;
+        }
+        checks
+    }
+}
+
+/// # Safety
+/// `address` must be readable.
+#[inline(always)]
+pub(super) unsafe fn read(address: usize) -> u64 {
+    // SAFETY: the caller vouches for the address; volatile, because it is other code's live stack.
+    unsafe { (address as *const u64).read_volatile() }
+}
