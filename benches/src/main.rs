@@ -8,6 +8,7 @@
 //!   calls.
 //!
 //! Figures go to stdout, progress to stderr.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "tables are its output")]
 
 mod cost;
 mod error;

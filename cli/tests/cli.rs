@@ -1,6 +1,7 @@
 //! Tests of the `tmq` binary: what a user types, and what appears on stdout, on stderr and as exit status.
 //!
 //! Expected texts are files in `snapshots/`; `UPDATE_EXPECT=1 cargo test --test cli` writes them anew.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a failure ends it with its place")]
 
 #[path = "cli/errors.rs"]
 mod errors;

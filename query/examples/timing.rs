@@ -7,6 +7,7 @@
 //! timing canned DIR                                      prints name and SQL of the canned questions, for other engines
 //! timing once DIR                                        opens, answers `top`, ends: for timing a whole process
 //! ```
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a failure ends it with its place")]
 
 #[path = "../tests/support/generate.rs"]
 mod generate;

@@ -191,6 +191,7 @@ fn symbol(map: &LinkMap, name: &CStr) -> Option<usize> {
 }
 
 /// Copies the path of a loaded object to `out`; the executable's is read from `/proc`. Returns its length.
+#[must_use]
 pub fn path(map: &LinkMap, out: &mut [u8]) -> usize {
     // SAFETY: the loader's names are zero-terminated strings that live as long as the entry.
     let name = if map.name.is_null() { b"" } else { unsafe { CStr::from_ptr(map.name) }.to_bytes() };

@@ -121,6 +121,9 @@ pub fn is_mapped(start: usize, end: usize) -> bool {
 }
 
 /// Opens a file; `path` must end with a zero byte.
+///
+/// # Errors
+/// The error number of `openat`.
 pub fn open(path: &[u8], flags: usize) -> SysResult {
     debug_assert_eq!(path.last(), Some(&0));
     const AT_FDCWD: usize = -100isize as usize;
@@ -135,12 +138,18 @@ pub fn close(fd: usize) {
 }
 
 /// Reads into `buffer`.
+///
+/// # Errors
+/// The error number of `read`.
 pub fn read(fd: usize, buffer: &mut [u8]) -> SysResult {
     // SAFETY: the kernel writes at most `buffer.len()` bytes.
     unsafe { syscall(SYS_READ, [fd, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0]) }
 }
 
 /// Reads the target of a symbolic link; `path` must end with a zero byte.
+///
+/// # Errors
+/// The error number of `readlink`.
 pub fn read_link(path: &[u8], buffer: &mut [u8]) -> SysResult {
     debug_assert_eq!(path.last(), Some(&0));
     // SAFETY: `path` is zero-terminated; the kernel writes at most `buffer.len()` bytes.
@@ -148,6 +157,9 @@ pub fn read_link(path: &[u8], buffer: &mut [u8]) -> SysResult {
 }
 
 /// `ioctl` with a pointer argument.
+///
+/// # Errors
+/// The error number of `ioctl`.
 ///
 /// # Safety
 /// `argument` must be what `request` expects.

@@ -72,8 +72,10 @@ fn adopt(process: &Process, tid: u32, level: u32) -> Option<*mut ThreadState> {
     let mut state = head;
     let skip = CURSOR.fetch_add(PROBES / 2, Relaxed);
     let mut total = 0usize;
-    // SAFETY (for the walk): states are linked before the list's head is published and never unmapped.
-    let next = |s: *mut ThreadState| unsafe { (*s).next };
+    let next = |s: *mut ThreadState| {
+        // SAFETY: states are linked before the list's head is published and never unmapped.
+        unsafe { (*s).next }
+    };
     while !state.is_null() {
         total += 1;
         state = next(state);

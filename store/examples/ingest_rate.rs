@@ -5,6 +5,7 @@
 //! ```
 //!
 //! Prints nanoseconds per pair of the ingesting thread and of the encoder, and bytes per row and column.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a failure ends it with its place")]
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -3,6 +3,7 @@
 //! `ingesting` what becomes of events, case by case,
 //! `schema` the document of the tables,
 //! `random` runs by chance against the independent model in `naive`, killed and repaired, and damaged input.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a failure ends it with its place")]
 
 #[path = "store/ingesting.rs"]
 mod ingesting;

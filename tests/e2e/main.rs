@@ -13,6 +13,7 @@
 //! - [`sampling`]: estimates within the error they state;
 //! - [`notebooks`]: the README's Python, and every table in other engines;
 //! - [`layering`]: crate dependencies, exported symbols.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a failure ends it with its place")]
 
 mod exactness;
 mod kills;

@@ -32,6 +32,7 @@ macro_rules! hooks {
             }
         )*
 
+        #[expect(clippy::undocumented_unsafe_blocks, reason = "said once, below, for all")]
         mod body {
             use super::*;
             $(
@@ -44,7 +45,8 @@ macro_rules! hooks {
     };
 }
 
-// SAFETY (of every `real::` call below): the arguments are the caller's, handed on unchanged.
+// SAFETY (of every `unsafe` below): the arguments are the caller's, handed on unchanged, under the contract of the
+// function that it called.
 hooks! {
     malloc(size: usize) -> *mut u8, "rsi", "rdx", |entry| {
         let p = unsafe { real::malloc(size) };

@@ -231,12 +231,14 @@ impl Chain {
     pub(super) fn unchanged_below(&self, top: usize) -> usize {
         let count = if top == 0 { 0 } else { self.frame(top - 1).checks as usize };
         let mut left = count;
-        // SAFETY (of all reads below): the first `count` checks were written. A checked address lies in the thread's own
-        // stack above the stack pointer, or, one by one from the leaf on, unwinding from scratch would read it too: all
-        // words above are equal, so it would be in the same states.
-        let difference = |i: usize| unsafe {
-            let [slot, word] = *self.checks.add(i);
-            read(slot as usize) ^ word
+        let difference = |i: usize| {
+            // SAFETY: the first `count` checks were written. A checked address lies in the thread's own stack above the
+            // stack pointer, or, one by one from the leaf on, unwinding from scratch would read it too: all words above
+            // are equal, so it would be in the same states.
+            unsafe {
+                let [slot, word] = *self.checks.add(i);
+                read(slot as usize) ^ word
+            }
         };
         if self.own {
             // Four at a time: independent loads and one branch.

@@ -53,6 +53,7 @@ pub struct Symbols {
 
 impl Symbols {
     /// Frames of request `index`: innermost first, the last one is the physical function. Empty: nothing is known.
+    #[must_use]
     pub fn get(&self, index: usize) -> &[SymbolFrame] {
         let range = self.lists.get(index).and_then(|&list| {
             let (start, end) = (*self.bounds.get(list)?, *self.bounds.get(list + 1)?);
@@ -62,11 +63,13 @@ impl Symbols {
     }
 
     /// Number of requests.
+    #[must_use]
     pub fn len(&self) -> usize {
         self.lists.len()
     }
 
     /// True if there were no requests.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.lists.is_empty()
     }
