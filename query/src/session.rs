@@ -21,6 +21,7 @@ use tmq_store::schema::TABLES;
 use crate::catalog::{CATALOG, Catalog, PUBLIC, RESERVED};
 use crate::planner::Planner;
 use crate::recording::Opened;
+use crate::relations::{RELATIONS, Relations};
 use crate::report::Report;
 use crate::{Error, Info, RecordingRef, Rows, functions, memory, views};
 
@@ -74,6 +75,7 @@ impl Session {
             .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
             .build();
         let planner = Arc::new(Planner::new(state, recordings));
+        context.register_relation_planner(Arc::new(Relations::new(Arc::clone(&planner))))?;
         context.register_catalog(CATALOG, Arc::new(Catalog::new(&planner)?));
         let allowed = SQLOptions::new()
             .with_allow_ddl(options.allow_write)
@@ -153,6 +155,7 @@ impl Session {
             names.insert(view.name.to_owned());
             names.extend(view.columns().into_iter().map(|(name, _)| name.to_owned()));
         }
+        names.extend(RELATIONS.iter().filter_map(|(text, _)| text.split('(').next()).map(str::to_owned));
         let state = self.context.state();
         names.extend(state.scalar_functions().keys().cloned());
         names.extend(state.aggregate_functions().keys().cloned());
@@ -165,6 +168,10 @@ impl Session {
 
     pub(crate) fn opened(&self, recording: usize) -> Result<&Arc<Opened>, Error> {
         self.planner.recordings().get(recording).ok_or(Error::NoRecording)
+    }
+
+    pub(crate) fn all(&self) -> &[Arc<Opened>] {
+        self.planner.recordings()
     }
 
     async fn plan(&self, sql: &str) -> Result<LogicalPlan, Error> {
@@ -212,7 +219,9 @@ fn context(options: &SessionOptions) -> Result<SessionContext, Error> {
     let mut config = SessionConfig::new()
         .with_default_catalog_and_schema(CATALOG, PUBLIC)
         .with_create_default_catalog_and_schema(false)
-        .with_information_schema(true);
+        .with_information_schema(true)
+        // `SELECT * FROM statistics(...)` keeps the order that the relation has.
+        .set_bool("datafusion.sql_parser.enable_subquery_sort_elimination", false);
     if let Some(threads) = options.threads {
         config = config.with_target_partitions(threads.max(1));
     }

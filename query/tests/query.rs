@@ -1,8 +1,16 @@
 //! Tests of the query crate over recordings made by a deterministic generator.
 //!
-//! `reports`: every report against a naive computation. `session`: opening, several recordings, permissions. `views`: every view is documented and planned.
+//! - `contract`: what CPython's tracemalloc answers, in Rust types, in SQL, in pickles.
+//! - `duckdb`: the canned questions in another engine.
+//! - `reports`: every report against a naive computation.
+//! - `session`: opening, several recordings, permissions.
+//! - `slt`: behaviour in SQL, in files.
+//! - `views`: every view is documented, planned and answers.
 
+mod contract;
+mod duckdb;
 mod reports;
 mod session;
+mod slt;
 mod support;
 mod views;

@@ -20,6 +20,7 @@
 //! Rows come in the contract's order: size, count and key, all descending; for diffs |size_diff|, size, |count_diff|,
 //! count and key.
 
+mod blocks;
 mod counted;
 mod filter;
 mod group;
@@ -29,6 +30,7 @@ mod template;
 
 pub use filter::{DomainFilter, Filters, FrameFilter, Subject};
 pub use group::{GroupBy, Mode};
+pub(crate) use blocks::{frames_sql, live_rows_sql, moment_sql};
 pub(crate) use sql::sql;
 
 use crate::Moment;
