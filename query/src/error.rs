@@ -38,7 +38,9 @@ pub enum Error {
         open: String,
     },
     /// A moment could not be understood.
-    #[error("unknown moment {text:?}: use start, end, peak, a time such as 1.5s or 300ms, a share such as 40%, or mark:NAME")]
+    #[error(
+        "unknown moment {text:?}: use start, end, peak, a time such as 1.5s or 300ms, a share such as 40%, or mark:NAME"
+    )]
     Moment {
         /// What was written.
         text: String,
@@ -54,7 +56,11 @@ pub enum Error {
         marks: String,
     },
     /// A grouping could not be understood.
-    #[error("unknown key_type: {}: use one of {}", crate::tracemalloc::repr::repr(text), crate::report::GroupBy::names())]
+    #[error(
+        "unknown key_type: {}: use one of {}",
+        crate::tracemalloc::repr::repr(text),
+        crate::report::GroupBy::names()
+    )]
     GroupBy {
         /// What was written.
         text: String,

@@ -113,9 +113,7 @@ impl RecordingRef {
             _ => (None, text),
         };
         let (path, moment) = match rest.rsplit_once('@') {
-            Some((path, moment)) if !Path::new(rest).exists() && !moment.contains('/') => {
-                (path, Some(moment.parse()?))
-            }
+            Some((path, moment)) if !Path::new(rest).exists() && !moment.contains('/') => (path, Some(moment.parse()?)),
             _ => (rest, None),
         };
         Ok(Self { path: path.into(), alias, moment })

@@ -6,9 +6,7 @@
 use std::sync::Arc;
 
 use datafusion::common::{DataFusionError, Result, plan_err};
-use datafusion::logical_expr::planner::{
-    PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
-};
+use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, TableFactor, TableFunctionArgs, UnaryOperator, Value,
@@ -191,11 +189,7 @@ enum Literal {
 
 impl Arguments {
     /// The arguments, if the relation is one of ours. Those without a name are the first ones of its list.
-    fn of(
-        relation: &str,
-        args: &[FunctionArg],
-        context: &dyn RelationPlannerContext,
-    ) -> Result<Option<Self>> {
+    fn of(relation: &str, args: &[FunctionArg], context: &dyn RelationPlannerContext) -> Result<Option<Self>> {
         let positions: &[&str] = match relation {
             "snapshot" => &["at", "recording"],
             "statistics" => &["group_by", "at"],

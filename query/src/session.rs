@@ -67,8 +67,7 @@ impl Session {
             return Err(Error::NoRecording);
         }
         check_names(references)?;
-        let recordings =
-            references.iter().map(|r| Opened::open(r).map(Arc::new)).collect::<Result<Vec<_>, Error>>()?;
+        let recordings = references.iter().map(|r| Opened::open(r).map(Arc::new)).collect::<Result<Vec<_>, Error>>()?;
         let context = context(options)?;
         // The planner's catalog is empty, or session and planner would keep each other alive.
         let state = SessionStateBuilder::new_from_existing(context.state())
@@ -225,11 +224,8 @@ fn context(options: &SessionOptions) -> Result<SessionContext, Error> {
     if let Some(threads) = options.threads {
         config = config.with_target_partitions(threads.max(1));
     }
-    let state = SessionStateBuilder::new()
-        .with_config(config)
-        .with_runtime_env(runtime)
-        .with_default_features()
-        .build();
+    let state =
+        SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
     let context = SessionContext::new_with_state(state);
     for function in functions::all() {
         context.register_udf(Arc::unwrap_or_clone(function));

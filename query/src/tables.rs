@@ -62,7 +62,8 @@ impl RecordingTable {
     }
 
     fn new(definition: &'static Table, partition: Vec<FieldRef>, files: Vec<PartitionedFile>) -> Self {
-        let schema = TableSchema::builder(with_views(&definition.schema())).with_table_partition_cols(partition).build();
+        let schema =
+            TableSchema::builder(with_views(&definition.schema())).with_table_partition_cols(partition).build();
         Self { definition, schema, files, known: OnceCell::new() }
     }
 

@@ -68,4 +68,3 @@ fn documented_column(line: &'static str) -> Option<(&'static str, &'static str)>
 pub fn view(name: &str) -> Option<&'static View> {
     VIEWS.iter().find(|v| v.name == name)
 }
-

@@ -318,9 +318,8 @@ async fn the_peak_table_equals_the_intervals_at_its_time() {
         let stored = run(&session, &groups(Moment::Peak)).await;
         let rows_at = run(&session, &groups(Moment::At(made.peak_ns))).await;
         assert_eq!(stored.len(), rows_at.len());
-        let keys = |rows: &[Vec<String>]| {
-            rows.iter().map(|r| (r[5].clone(), r[6].clone(), r[10].clone())).collect::<Vec<_>>()
-        };
+        let keys =
+            |rows: &[Vec<String>]| rows.iter().map(|r| (r[5].clone(), r[6].clone(), r[10].clone())).collect::<Vec<_>>();
         assert_eq!(keys(&stored), keys(&rows_at));
         let table = rows(&session, "SELECT CAST(round(sum(bytes)) AS BIGINT) FROM peak").await;
         let sum: i64 = stored.iter().map(|r| r[5].parse::<i64>().unwrap()).sum();
@@ -343,9 +342,8 @@ async fn errors_of_estimates_come_from_the_weights() {
 #[tokio::test]
 async fn temporary_blocks_are_reported_where_they_are_known() {
     let (_scratch, _, session) = session_of(&Shape::default());
-    let groups = |group_by| {
-        Report::Groups(Groups { group_by, measure: Measure::Temporary, limit: None, ..Groups::default() })
-    };
+    let groups =
+        |group_by| Report::Groups(Groups { group_by, measure: Measure::Temporary, limit: None, ..Groups::default() });
     let total = rows(&session, "SELECT CAST(sum(temporary_bytes) AS BIGINT) FROM stack_stats WHERE domain = 0").await;
     for group_by in [GroupBy::Site, GroupBy::Traceback, GroupBy::Process] {
         let got = run(&session, &groups(group_by)).await;
@@ -368,10 +366,7 @@ async fn contradictions_are_refused_in_the_contracts_words() {
 }
 
 /// Key, (old size, old count), (size, count).
-fn expected_diff(
-    old: BTreeMap<Key, (f64, f64)>,
-    new: BTreeMap<Key, (f64, f64)>,
-) -> Vec<(Key, [i64; 2], [i64; 2])> {
+fn expected_diff(old: BTreeMap<Key, (f64, f64)>, new: BTreeMap<Key, (f64, f64)>) -> Vec<(Key, [i64; 2], [i64; 2])> {
     let keys: BTreeSet<_> = old.keys().chain(new.keys()).cloned().collect();
     let of = |map: &BTreeMap<Key, (f64, f64)>, key: &Key| {
         map.get(key).map_or([0, 0], |(bytes, blocks)| [bytes.round() as i64, blocks.round() as i64])

@@ -11,9 +11,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::expr::Like;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
-use datafusion::logical_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility, lit,
-};
+use datafusion::logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility, lit};
 
 use crate::tracemalloc::{Pattern, normalize_filename};
 
@@ -101,7 +99,8 @@ impl ScalarUDFImpl for Match {
             return Ok(ExprSimplifyResult::Original(args));
         };
         // Arguments have one type by now, and so must the two sides of the new expression.
-        let literal = |text: String| Ok::<_, DataFusionError>(lit(ScalarValue::Utf8(Some(text)).cast_to(&pattern.data_type())?));
+        let literal =
+            |text: String| Ok::<_, DataFusionError>(lit(ScalarValue::Utf8(Some(text)).cast_to(&pattern.data_type())?));
         let text = args.into_iter().next().map(Box::new).unwrap_or_default();
         Ok(ExprSimplifyResult::Simplified(match simple {
             Simple::Equal(pattern) => (*text).eq(literal(pattern)?),

@@ -186,12 +186,7 @@ impl GroupsAccumulator for Lists {
         Ok(state)
     }
 
-    fn merge_batch(
-        &mut self,
-        state: &[ArrayRef],
-        group_indices: &[usize],
-        total: usize,
-    ) -> Result<()> {
+    fn merge_batch(&mut self, state: &[ArrayRef], group_indices: &[usize], total: usize) -> Result<()> {
         self.groups = self.groups.max(total);
         let (values, positions) = (state[0].as_list::<i32>(), state[1].as_list::<i32>());
         let chunk = self.keep(values.values())?;

@@ -24,7 +24,10 @@ pub(crate) fn all() -> Vec<Arc<ScalarUDF>> {
 
 /// Names of all functions with their arguments, for help and completion.
 pub static SIGNATURES: &[(&str, &str)] = &[
-    ("fnmatch(text, pattern)", "Whether the text matches a pattern in the syntax of Python's fnmatch: * ? [seq] [!seq]"),
+    (
+        "fnmatch(text, pattern)",
+        "Whether the text matches a pattern in the syntax of Python's fnmatch: * ? [seq] [!seq]",
+    ),
     (
         "filename_match(filename, pattern)",
         "The same as tracemalloc compares files: a trailing .pyc counts as .py on both sides",

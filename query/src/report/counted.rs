@@ -55,12 +55,7 @@ pub(crate) struct Counted<'a> {
 }
 
 impl<'a> Counted<'a> {
-    pub(crate) fn new(
-        source: &'a Source<'a>,
-        measure: &'a Measure,
-        group_by: GroupBy,
-        filters: &'a Filters,
-    ) -> Self {
+    pub(crate) fn new(source: &'a Source<'a>, measure: &'a Measure, group_by: GroupBy, filters: &'a Filters) -> Self {
         Self { source, measure, group_by, filters }
     }
 
@@ -144,7 +139,8 @@ impl<'a> Counted<'a> {
             conditions.push("TRUE".to_owned());
         }
         let exact = self.source.is_exact();
-        let (blocks, bytes) = ("sum(weight * (weight - 1))", "sum(CAST(size AS DOUBLE) * size * weight * (weight - 1))");
+        let (blocks, bytes) =
+            ("sum(weight * (weight - 1))", "sum(CAST(size AS DOUBLE) * size * weight * (weight - 1))");
         Ok(self.fill_counted(
             files::counted_rows,
             &conditions,

@@ -63,13 +63,8 @@ impl FrameFilter {
     /// # Errors
     /// The line is too large, or there is no pattern.
     pub fn parse(inclusive: bool, any_frame: bool, text: &str) -> Result<Self, Error> {
-        let make = |subject, pattern: &str, line| Self {
-            inclusive,
-            any_frame,
-            subject,
-            pattern: pattern.to_owned(),
-            line,
-        };
+        let make =
+            |subject, pattern: &str, line| Self { inclusive, any_frame, subject, pattern: pattern.to_owned(), line };
         if text.is_empty() {
             return Err(Error::Filter { text: String::new(), reason: "write a pattern such as '*/parse.c'" });
         }

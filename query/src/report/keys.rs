@@ -99,12 +99,8 @@ static BY_FUNCTION: Keys = Keys {
         ..LINE
     },
 };
-static BY_MODULE: Keys = Keys {
-    keys: &[MODULE],
-    rest: &[],
-    from: FRAMES,
-    shown: Shown { module: "module", label: "module", ..NOTHING },
-};
+static BY_MODULE: Keys =
+    Keys { keys: &[MODULE], rest: &[], from: FRAMES, shown: Shown { module: "module", label: "module", ..NOTHING } };
 static BY_TRACEBACK: Keys = Keys {
     keys: &[("frames", "g.frames")],
     rest: &[("sample", "min({number} * 4294967296 + g.stack_id)")],

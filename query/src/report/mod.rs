@@ -28,9 +28,9 @@ mod keys;
 mod sql;
 mod template;
 
+pub(crate) use blocks::{frames_sql, live_rows_sql, moment_sql};
 pub use filter::{DomainFilter, Filters, FrameFilter, Subject};
 pub use group::{GroupBy, Mode};
-pub(crate) use blocks::{frames_sql, live_rows_sql, moment_sql};
 pub(crate) use sql::sql;
 
 use crate::Moment;

@@ -20,12 +20,7 @@ pub(crate) fn sql(report: &Report, recordings: &[Arc<Opened>]) -> Result<String,
 }
 
 /// The recording at a position, as a part of a report.
-pub(crate) fn source(
-    recordings: &[Arc<Opened>],
-    index: usize,
-    n: String,
-    number: usize,
-) -> Result<Source<'_>, Error> {
+pub(crate) fn source(recordings: &[Arc<Opened>], index: usize, n: String, number: usize) -> Result<Source<'_>, Error> {
     let opened = recordings.get(index).ok_or(Error::NoRecording)?;
     Ok(Source::new(opened, recordings.len() == 1, n, number))
 }
@@ -95,9 +90,7 @@ fn side(
     } else if group_by.is_frame() {
         parts.push(match (mode, first_flag(group_by)) {
             (Mode::MostRecent, _) => with(files::frames_leaf, &[("leaf", leaf(group_by))]),
-            (Mode::Cumulative, _) => {
-                with(files::frames_every, &[("how", "as often as they occur"), ("which", "TRUE")])
-            }
+            (Mode::Cumulative, _) => with(files::frames_every, &[("how", "as often as they occur"), ("which", "TRUE")]),
             (Mode::Inclusive, Some(flag)) => {
                 with(files::frames_every, &[("how", "once for each group"), ("which", flag)])
             }
@@ -107,8 +100,7 @@ fn side(
             }
         });
     }
-    let columns: String =
-        keys.keys.iter().chain(keys.rest).map(|(name, sql)| format!("{sql} AS {name}, ")).collect();
+    let columns: String = keys.keys.iter().chain(keys.rest).map(|(name, sql)| format!("{sql} AS {name}, ")).collect();
     let columns = fill(&columns, &base);
     let by: Vec<&str> = keys.keys.iter().map(|(_, sql)| *sql).collect();
     let from = fill(keys.from, &base);
@@ -118,10 +110,8 @@ fn side(
 
 /// The numbering of lines over all recordings of a report.
 fn lines(sources: &[&Source<'_>]) -> String {
-    let frames: Vec<String> = sources
-        .iter()
-        .map(|s| inline(files::lines_of, &[("number", &s.number), ("schema", &s.schema)]))
-        .collect();
+    let frames: Vec<String> =
+        sources.iter().map(|s| inline(files::lines_of, &[("number", &s.number), ("schema", &s.schema)])).collect();
     fill(files::lines, &[("frames", &frames.join(" UNION ALL "))])
 }
 
@@ -166,12 +156,10 @@ fn diff_sql(diff: &Diff, recordings: &[Arc<Opened>]) -> Result<String, Error> {
         let texts: Vec<String> = distinct.iter().map(|s| texts_of(s)).collect();
         let texts = texts.join(" UNION ALL ");
         let each_min = each_side(sides.len(), |name| format!("min({name}) AS {name}, "));
-        let result = fill(files::result_diff_tracebacks, &[
-            ("limit", &limit),
-            ("texts", &texts),
-            ("each", &each),
-            ("each_min", &each_min),
-        ]);
+        let result = fill(
+            files::result_diff_tracebacks,
+            &[("limit", &limit), ("texts", &texts), ("each", &each), ("each_min", &each_min)],
+        );
         return Ok(format!("WITH\n{},\n{result}", parts.join(",\n")));
     }
     let order = keys.order();

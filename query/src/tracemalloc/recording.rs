@@ -96,7 +96,8 @@ impl Snapshot {
         builder.write(&mut threads)?;
         let mut moments = MomentsColumns::default();
         for (name, live_bytes, live_blocks) in [("start", 0, 0), ("peak", bytes, blocks), ("end", bytes, blocks)] {
-            let row = MomentsRow { name: name.to_owned(), kind: name, at_ns: 0, process_id: None, live_bytes, live_blocks };
+            let row =
+                MomentsRow { name: name.to_owned(), kind: name, at_ns: 0, process_id: None, live_bytes, live_blocks };
             moments.push(row);
         }
         builder.write(&mut moments)?;

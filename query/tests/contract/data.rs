@@ -55,7 +55,10 @@ fn changes(new: &Snapshot, old: &Snapshot, key: KeyType) -> Vec<String> {
 #[test]
 fn groups_are_cpythons() {
     let (s1, s2) = create_snapshots();
-    assert_eq!(statistics(&s1, KeyType::Lineno, false), ["b.py:1|66|1", "a.py:2|30|3", "<unknown>:0|7|1", "a.py:5|2|1"]);
+    assert_eq!(
+        statistics(&s1, KeyType::Lineno, false),
+        ["b.py:1|66|1", "a.py:2|30|3", "<unknown>:0|7|1", "a.py:5|2|1"]
+    );
     assert_eq!(statistics(&s2, KeyType::Lineno, false), ["a.py:5|5002|2", "c.py:578|400|1", "a.py:2|30|3"]);
     assert_eq!(statistics(&s1, KeyType::Filename, false), ["b.py:0|66|1", "a.py:0|32|4", "<unknown>:0|7|1"]);
     assert_eq!(statistics(&s2, KeyType::Filename, false), ["a.py:0|5032|5", "c.py:0|400|1"]);
@@ -130,10 +133,7 @@ fn ties_fall_from_the_largest_key() {
     let lines = Snapshot::new(vec![one("a.py", 1), one("a.py", 10), one("a.py", 2)], 1);
     assert_eq!(statistics(&lines, KeyType::Lineno, false), ["a.py:10|8|1", "a.py:2|8|1", "a.py:1|8|1"]);
     let files = Snapshot::new(vec![one("B.py", 1), one("a.py", 1), one("é.py", 1), one("b.py", 1)], 1);
-    assert_eq!(
-        statistics(&files, KeyType::Filename, false),
-        ["é.py:0|8|1", "b.py:0|8|1", "a.py:0|8|1", "B.py:0|8|1"]
-    );
+    assert_eq!(statistics(&files, KeyType::Filename, false), ["é.py:0|8|1", "b.py:0|8|1", "a.py:0|8|1", "B.py:0|8|1"]);
 }
 
 fn kept(snapshot: &Snapshot, filters: &[AnyFilter]) -> Vec<(i32, i64, String)> {
@@ -152,7 +152,8 @@ fn numbers(snapshot: &Snapshot, numbers: &[usize]) -> Vec<(i32, i64, String)> {
 fn filters_are_cpythons() {
     let (s1, _) = create_snapshots();
     let b: AnyFilter = Filter::new(false, "b.py").into();
-    let lines: [AnyFilter; 2] = [Filter::new(true, "a.py").lineno(2).into(), Filter::new(true, "a.py").lineno(5).into()];
+    let lines: [AnyFilter; 2] =
+        [Filter::new(true, "a.py").lineno(2).into(), Filter::new(true, "a.py").lineno(5).into()];
     assert_eq!(kept(&s1, std::slice::from_ref(&b)), numbers(&s1, &[0, 1, 2, 3, 5]));
     assert_eq!(kept(&s1.filter_traces(&[b]), &lines), numbers(&s1, &[0, 1, 2, 3]));
     assert_eq!(kept(&s1, &[]), numbers(&s1, &[0, 1, 2, 3, 4, 5]));
@@ -214,9 +215,8 @@ fn match_traceback_is_cpythons() {
 
 #[test]
 fn jokers_are_cpythons() {
-    let matches = |pattern: &str, file: &str| {
-        Pattern::new(normalize_filename(pattern)).matches(normalize_filename(file))
-    };
+    let matches =
+        |pattern: &str, file: &str| Pattern::new(normalize_filename(pattern)).matches(normalize_filename(file));
     for (pattern, file) in [
         ("", ""),
         ("*", ""),

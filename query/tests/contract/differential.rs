@@ -185,13 +185,13 @@ async fn check_sql(case: &Value) {
         let snapshot = snapshot(case, name, Order::MostRecentFirst);
         snapshot.write_recording(scratch.join(&format!("{name}.tmq"))).unwrap();
     }
-    let session =
-        Session::open(&["old", "new"].map(|n| RecordingRef::new(scratch.join(&format!("{n}.tmq"))))).unwrap();
+    let session = Session::open(&["old", "new"].map(|n| RecordingRef::new(scratch.join(&format!("{n}.tmq"))))).unwrap();
     for ask in case["asks"].as_array().unwrap() {
         let Some(filters) = report_filters(ask) else { continue };
         let group_by: GroupBy = ask["key"].as_str().unwrap().parse().unwrap();
         let mode = if ask["cumulative"] == true { Mode::Cumulative } else { Mode::MostRecent };
-        let groups = Groups { recording: 1, group_by, mode, filters: filters.clone(), limit: None, ..Groups::default() };
+        let groups =
+            Groups { recording: 1, group_by, mode, filters: filters.clone(), limit: None, ..Groups::default() };
         let rows = answer(&session, &Report::Groups(groups)).await;
         let got: Vec<_> = rows.iter().map(|r| (shown(r, group_by), r[5].clone(), r[6].clone())).collect();
         let want = ask["statistics"].as_array().unwrap().iter();
@@ -202,8 +202,7 @@ async fn check_sql(case: &Value) {
         let rows = answer(&session, &Report::Diff(diff)).await;
         let got: Vec<_> = rows.iter().map(|r| (shown(r, group_by), [6, 7, 9, 10].map(|i| r[i].clone()))).collect();
         let want = ask["diffs"].as_array().unwrap().iter();
-        let want: Vec<_> =
-            want.map(|s| (wanted(&s[0], group_by), [1, 2, 3, 4].map(|i| s[i].to_string()))).collect();
+        let want: Vec<_> = want.map(|s| (wanted(&s[0], group_by), [1, 2, 3, 4].map(|i| s[i].to_string()))).collect();
         assert_eq!(got, want, "{ask}");
     }
 }

@@ -27,7 +27,13 @@ async fn statistics_and_compare_to_are_relations() {
     let sql = "SELECT label, size, size_diff, count, count_diff FROM compare_to('s1', 's2', 'lineno')";
     assert_eq!(
         lines(&session, sql).await,
-        ["a.py:5|5002|5000|2|1", "c.py:578|400|400|1|1", "b.py:1|0|-66|0|-1", "<unknown>:0|0|-7|0|-1", "a.py:2|30|0|3|0"]
+        [
+            "a.py:5|5002|5000|2|1",
+            "c.py:578|400|400|1|1",
+            "b.py:1|0|-66|0|-1",
+            "<unknown>:0|0|-7|0|-1",
+            "a.py:2|30|0|3|0"
+        ]
     );
     let sql = "SELECT c.size_diff FROM compare_to(old => 's1@end', new => 's2@peak', group_by => 'traceback') AS c \
                JOIN statistics(group_by => 'filename', recording => 's2') AS s ON s.filename = c.filename \
@@ -103,7 +109,8 @@ async fn functions_are_cpythons() {
         let from = if sql.starts_with("list_by") { " FROM (VALUES ('a', 2), ('b', 1))" } else { "" };
         assert_eq!(rows(&session, &format!("SELECT {sql}{from}")).await, [[expected]], "{sql}");
     }
-    let sql = "SELECT count(*) FILTER (WHERE fnmatch(t, p)) FROM (VALUES ('ab', 'a*'), ('ab', '?'), ('b', '[b]')) AS v(t, p)";
+    let sql =
+        "SELECT count(*) FILTER (WHERE fnmatch(t, p)) FROM (VALUES ('ab', 'a*'), ('ab', '?'), ('b', '[b]')) AS v(t, p)";
     assert_eq!(rows(&session, sql).await, [["2"]]);
 }
 
@@ -118,10 +125,7 @@ async fn snapshots_survive_recordings_and_pickles() {
         traces.sort();
         traces
     };
-    assert_eq!(
-        sorted(back.traces.iter().map(key).collect()),
-        sorted(s1.traces.iter().map(key).collect())
-    );
+    assert_eq!(sorted(back.traces.iter().map(key).collect()), sorted(s1.traces.iter().map(key).collect()));
     assert_eq!(back.traceback_limit, 2);
     // A moment of a native recording.
     let dir = scratch.join("native.tmq");

@@ -78,8 +78,12 @@ impl Random {
     }
 }
 
-const MODULES_LIST: [(&str, &str); 4] =
-    [("/opt/app/bin/app", "app"), ("/lib/libc.so.6", "libc.so.6"), ("/lib/libstdc++.so.6", "libstdc++.so.6"), ("/opt/app/lib/libparse.so", "libparse.so")];
+const MODULES_LIST: [(&str, &str); 4] = [
+    ("/opt/app/bin/app", "app"),
+    ("/lib/libc.so.6", "libc.so.6"),
+    ("/lib/libstdc++.so.6", "libstdc++.so.6"),
+    ("/opt/app/lib/libparse.so", "libparse.so"),
+];
 
 /// Makes the rows and writes them as the recording `dir`.
 pub fn generate(dir: &Path, shape: &Shape) -> Generated {
@@ -364,8 +368,12 @@ impl Simulation {
             let rows = made.allocations.iter().filter(|a| a.domain == DOMAIN_HEAP && alive(a, t));
             rows.fold((0.0, 0.0), |(n, b), a| (n + a.weight, b + a.size as f64 * a.weight))
         };
-        let moments =
-            [("start", "start", 0), ("peak", "peak", self.peak_ns), ("half", "mark", made.mark_ns), ("end", "end", made.end_ns)];
+        let moments = [
+            ("start", "start", 0),
+            ("peak", "peak", self.peak_ns),
+            ("half", "mark", made.mark_ns),
+            ("end", "end", made.end_ns),
+        ];
         for (name, kind, at_ns) in moments {
             let (blocks, bytes) = heap(if kind == "start" { -1 } else { at_ns });
             summary.moments.push(MomentsRow {

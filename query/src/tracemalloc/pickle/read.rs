@@ -174,9 +174,10 @@ impl<R: BufRead> Machine<'_, R> {
             return Ok(());
         }
         let value = self.top()?;
+        let remembered = self.memo.len();
         match self.memo.get_mut(number as usize) {
             Some(slot) => *slot = value,
-            None if number as usize == self.memo.len() => self.memo.push(value),
+            None if number as usize == remembered => self.memo.push(value),
             None => drop(self.sparse.insert(number, value)),
         }
         Ok(())

@@ -130,9 +130,12 @@ impl Values {
         let Value::Object(index) = object else { return None };
         let (own, state) = self.objects.get(index as usize)?;
         let Value::Dict(state) = state else { return None };
-        let found = self.dicts.get(*state as usize)?.iter().rev().find(|(key, _)| {
-            self.texts.get(*key as usize).is_some_and(|text| &**text == name)
-        });
+        let found = self
+            .dicts
+            .get(*state as usize)?
+            .iter()
+            .rev()
+            .find(|(key, _)| self.texts.get(*key as usize).is_some_and(|text| &**text == name));
         found.filter(|_| *own == class).map(|(_, value)| *value)
     }
 
@@ -173,9 +176,8 @@ impl Values {
             Value::Int(n) if n >= 0 => Ok(n),
             _ => Err(format!("its {what} is out of range")),
         };
-        let small = |value, what: &str| {
-            u32::try_from(number(value, what)?).map_err(|_| format!("its {what} is out of range"))
-        };
+        let small =
+            |value, what: &str| u32::try_from(number(value, what)?).map_err(|_| format!("its {what} is out of range"));
         let total_nframe = total.map(|t| small(t, "number of frames")).transpose()?;
         let domain = i32::try_from(small(domain, "domain")?).map_err(|_| "its domain is out of range")?;
         let traceback = self.traceback(frames, known)?.with_total(total_nframe);

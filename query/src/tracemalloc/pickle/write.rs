@@ -12,7 +12,8 @@ const BATCH: usize = 1000;
 
 /// Writes the snapshot.
 pub(super) fn snapshot(snapshot: &Snapshot, python: DumpFor, out: &mut impl Write) -> io::Result<()> {
-    let mut writer = Writer { out, remembered: 0, tracebacks: HashMap::new(), frames: HashMap::new(), files: HashMap::new() };
+    let mut writer =
+        Writer { out, remembered: 0, tracebacks: HashMap::new(), frames: HashMap::new(), files: HashMap::new() };
     writer.out.write_all(b"\x80\x04ctracemalloc\nSnapshot\n)\x81}(")?;
     writer.text("traces")?;
     writer.out.write_all(b"ctracemalloc\n_Traces\n)\x81}")?;
@@ -115,7 +116,8 @@ impl<W: Write> Writer<'_, W> {
     fn text(&mut self, text: &str) -> io::Result<()> {
         let bytes = encode(text);
         self.out.write_all(b"X")?;
-        let length = u32::try_from(bytes.len()).map_err(|_| io::Error::other("a file name is too long for a pickle"))?;
+        let length =
+            u32::try_from(bytes.len()).map_err(|_| io::Error::other("a file name is too long for a pickle"))?;
         self.out.write_all(&length.to_le_bytes())?;
         self.out.write_all(&bytes)
     }
