@@ -93,10 +93,17 @@ impl Info {
             frees += integers(&batch, "frees")?.into_iter().flatten().sum::<i64>();
             processes.extend(process_list(&batch)?);
         }
-        let mut lost = 0;
-        for batch in recording.read(&LOSSES)? {
-            lost += integers(&batch, "count")?.into_iter().flatten().sum::<i64>();
-        }
+        // `losses` also counts stacks and processes; the store knows which of its rows are events.
+        let lost = match recording.metadata.get("lost_events").and_then(|text| text.parse().ok()) {
+            Some(lost) => lost,
+            None => {
+                let mut lost = 0;
+                for batch in recording.read(&LOSSES)? {
+                    lost += integers(&batch, "count")?.into_iter().flatten().sum::<i64>();
+                }
+                lost
+            }
+        };
         let peak = Peak::read(recording)?;
         let rows = |table| i64::try_from(recording.recording.rows(table)).unwrap_or(i64::MAX);
         let sum = |of: fn(&ProcessInfo) -> i64| processes.iter().map(of).sum();

@@ -6,9 +6,13 @@
 //! ```
 //! [`schema`] says which tables there are, [`recording`] what lies where, [`version`] who can read what.
 
+pub mod collect;
 mod error;
+pub mod ingest;
 pub mod recording;
 pub mod schema;
+mod seal;
+pub mod symbolize;
 pub mod version;
 pub mod write;
 

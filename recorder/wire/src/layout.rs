@@ -14,7 +14,11 @@
 //!    collector turns a sealed chunk, or an open chunk of a dead process, back to `FREE`.
 //! 3. Free chunks form a stack linked by `next_free`, its head `RegionHeader::free_list` packs a tag against ABA.
 //! 4. A thread that is between taking a time stamp and committing its record shows a lower bound of that stamp in
-//!    `inflight` (0: none), so that the collector knows how far all streams are complete.
+//!    `inflight` (0: none), so that the collector knows how far all streams are complete. The bound is stored before the
+//!    clock is read, so a stream has an open chunk before its first stamp is taken. A writer that changes chunks in the
+//!    middle of a record opens the new one with the same bound before it seals the old one, and leaves the old one's
+//!    bound standing: the collector passes the headers one by one and must meet it in one of them.
+//!    What a record refers to (nodes, modules) is committed before its number can be seen by other threads.
 //! 5. A process slot is claimed by compare-exchange `FREE -> CLAIMED`; only the collector sets it back to `FREE`, after
 //!    the process is gone and its chunks are drained.
 
@@ -91,8 +95,8 @@ pub struct RegionHeader {
     // ---- shared counters, one cache line each ----
     /// Head of the free list: tag in the upper, chunk index in the lower 32 bits (rule 3).
     pub free_list: Padded<AtomicU64>,
-    /// Milliseconds that the collector has seen; it stores a new value on every round. A value that stands still for
-    /// [`COLLECTOR_SILENCE_MS`] makes waiting targets check whether the collector still exists.
+    /// Milliseconds that the collector has seen; it stores a new value on every round. While it stands still for
+    /// [`COLLECTOR_SILENCE_MS`], targets do not wait for chunks.
     pub heartbeat: Padded<AtomicU64>,
     /// [`CollectorState`] as a number.
     pub collector_state: Padded<AtomicU32>,
@@ -115,8 +119,9 @@ pub struct RegionHeader {
 #[derive(Debug, Default)]
 pub struct Padded<T>(pub T);
 
-/// How long the heartbeat may stand still before a waiting target checks the collector's process, in milliseconds.
-pub const COLLECTOR_SILENCE_MS: u64 = 200;
+/// How long the heartbeat may stand still before a waiting target takes the collector for stopped and drops records
+/// until it moves again, in milliseconds. Longer than a busy machine keeps a thread waiting for a processor.
+pub const COLLECTOR_SILENCE_MS: u64 = 1000;
 
 /// What the collector is doing, see [`RegionHeader::collector_state`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -236,8 +241,32 @@ pub struct ChunkHeader {
     _reserved: [u32; 5],
 }
 
+impl ChunkHeader {
+    /// All zeros: a free chunk.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            state: AtomicU32::new(CHUNK_FREE),
+            committed: AtomicU32::new(0),
+            inflight: AtomicU64::new(0),
+            incarnation: AtomicU32::new(0),
+            stream: AtomicU32::new(0),
+            sequence: AtomicU32::new(0),
+            next_free: AtomicU32::new(0),
+            process_slot: AtomicU32::new(0),
+            _reserved: [0; 5],
+        }
+    }
+}
+
+impl Default for ChunkHeader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 const _: () = assert!(size_of::<ProcessSlot>() == 256);
 const _: () = assert!(size_of::<ChunkHeader>() == 64);
 const _: () = assert!(size_of::<RegionHeader>() <= PROCESS_OFFSET);
-const _: () = assert!(CHUNK_HEADER_OFFSET % 4096 == 0);
+const _: () = assert!(CHUNK_HEADER_OFFSET.is_multiple_of(4096));
 const _: () = assert!(LossReason::ALL.len() <= LOSS_REASONS);

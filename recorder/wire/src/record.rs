@@ -295,9 +295,10 @@ impl Decoder {
         let record = match kind {
             Kind::Extend => {
                 self.wide = w0 & ((1 << 40) - 1);
+                // Only an event can be widened; asking the next slot's kind keeps a hostile chain from recursing.
                 return match slots.get(at + 1) {
-                    Some(_) => self.next(slots, at + 1),
-                    None => Some(Err(DecodeError::Truncated { slot: at })),
+                    Some(next) if (next[0] >> KIND_SHIFT) < 16 => self.next(slots, at + 1),
+                    _ => Some(Err(DecodeError::Truncated { slot: at })),
                 };
             }
             Kind::Time => {
@@ -389,6 +390,17 @@ mod tests {
         assert_eq!(only(&slots), want);
     }
 
+    /// The example of `FORMAT.md`.
+    #[test]
+    fn worked_example() {
+        assert_eq!(time(900), [0x8800_0000_0000_0000, 0x384]);
+        assert_eq!(blob(Kind::Thread, 0, 4711, 0), [0x9000_0000_0000_1267, 0]);
+        assert_eq!(node(16, ROOT_COMPLETE, 1, 0x2724a, 0), [0x9800_0008_0000_0000, 0x0001_0000_0002_724a]);
+        assert_eq!(node(17, 16, 0, 0x11c9, 0), [0x9800_0008_8000_0080, 0x11c9]);
+        let malloc = event(Kind::Malloc, 0x55d2_75c9_92a0, 100, 17, 100);
+        assert_eq!(malloc, [0x0d5d_275c_992a_0064, 0x0000_0110_0006_4000]);
+    }
+
     #[test]
     fn hostile_slots_give_errors() {
         let mut decoder = Decoder::default();
@@ -398,6 +410,6 @@ mod tests {
         assert_eq!(decoder.next(&lone, 0), Some(Err(DecodeError::Truncated { slot: 0 })));
         assert_eq!(decoder.next(&[[0, 0]], 0), Some(Err(DecodeError::UnknownKind { slot: 0, kind: 0 })));
         let chain = [extend(1 << 30); 2];
-        assert_eq!(decoder.next(&chain, 0), Some(Err(DecodeError::Truncated { slot: 1 })));
+        assert_eq!(decoder.next(&chain, 0), Some(Err(DecodeError::Truncated { slot: 0 })));
     }
 }

@@ -70,11 +70,6 @@ impl RecordingDirectory {
         self.manifest.created_unix_ns
     }
 
-    /// Path of the file of a table with a single file.
-    pub(crate) fn table_path(&self, table: &str) -> PathBuf {
-        self.path.join(format!("{table}.parquet"))
-    }
-
     /// Declares the recording complete and gives the directory up.
     pub(crate) fn seal(mut self, files: Vec<TableFile>) -> Result<(), Error> {
         self.manifest.state = State::Sealed;

@@ -20,6 +20,6 @@ mod directory;
 mod manifest;
 mod open;
 
-pub(crate) use directory::{RecordingDirectory, part_name};
+pub(crate) use directory::{JOURNAL_DIR, RecordingDirectory, part_name};
 pub use manifest::{MANIFEST_NAME, Manifest, State, TableFile};
 pub use open::Recording;

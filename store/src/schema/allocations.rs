@@ -17,9 +17,9 @@ define_table! {
         thread_id: i32,
         /// When the block was handed out.
         alloc_ns: i64 ["ns"],
-        /// When it was given back; null: it lived until its process ended or the recording was closed.
+        /// When it was given back; null: it lived until its process ended (`processes.end_ns`) or the recording was closed.
         free_ns: Option<i64> ["ns"],
-        /// Thread that freed it; null while live.
+        /// Thread that freed it; null while live, and where the address was handed out again before a free was seen.
         free_thread_id: Option<i32>,
         /// Address of the block in its process.
         address: i64,

@@ -7,12 +7,12 @@ define_table! {
     "stacks", STACKS, StacksColumns, StacksRow {
         /// Dense number, the key of this table.
         stack_id: i32,
-        /// Hash of the stack's content (functions, files, lines, module build-ids or names), equal across runs and
-        /// address-space layouts; joins recordings.
+        /// Hash of the stack's content (functions, files, lines; module names and offsets where functions are unknown),
+        /// equal across runs and address-space layouts; joins recordings. FNV-1a over the frame hashes.
         stack_hash: i64,
-        /// Node of the calling-context tree; see `callsites`. -1 for the empty stack.
+        /// Node of the calling-context tree; see `callsites`.
         callsite_id: i32,
-        /// Number of frames, inlined ones included.
+        /// Number of frames, inlined ones included; a stack that could not be captured has the one frame `<unknown>`.
         depth: i32 ["frames"],
         /// Most recent frame; see `frames`.
         leaf_frame_id: i32,
@@ -106,7 +106,7 @@ define_table! {
         start_address: i64,
         /// First address behind that mapping.
         end_address: i64,
-        /// Where its symbols came from: dwarf, symtab, dynsym, none, or why they could not be read.
+        /// Where its symbols came from: dwarf, symtab, dynsym, none, "not needed", or why they could not be read.
         symbols: String,
     }
 }

@@ -11,12 +11,14 @@
 mod allocations;
 mod code;
 mod define;
+mod markdown;
 mod run;
 mod summary;
 
 pub use allocations::*;
 pub use code::*;
 pub use define::{Column, ColumnValue, Columns, Table};
+pub use markdown::markdown;
 pub use run::*;
 pub use summary::*;
 

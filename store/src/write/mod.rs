@@ -5,10 +5,14 @@
 #![forbid(unsafe_code)]
 
 mod builder;
-pub(crate) mod properties;
+mod pages;
+mod part_writer;
+mod properties;
 mod table_writer;
+mod unfinished;
 
 pub use builder::RecordingBuilder;
+pub(crate) use part_writer::PartWriter;
 pub use table_writer::TableWriter;
 
 use std::path::Path;

@@ -12,7 +12,7 @@ use crate::schema::Table;
 
 /// Rows per row group: large enough for dictionaries to pay, small enough to spread a scan over cores and to keep the
 /// writer's memory low.
-pub(crate) const ROW_GROUP_ROWS: usize = 512 << 10;
+pub(super) const ROW_GROUP_ROWS: usize = 512 << 10;
 /// Rows per page: what page statistics can skip.
 const PAGE_ROWS: usize = 20_000;
 
@@ -50,7 +50,7 @@ fn sorted_by(table: &Table) -> Option<usize> {
 }
 
 /// Writer properties of a table.
-pub(crate) fn writer_properties(table: &Table) -> WriterProperties {
+pub(super) fn writer_properties(table: &Table) -> WriterProperties {
     let zstd = Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default());
     let mut builder = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_2_0)

@@ -101,3 +101,29 @@ fn the_newest_recording_is_found() {
     fs::create_dir(scratch.join("other")).unwrap();
     assert_eq!(Recording::newest_in(scratch.path()).unwrap().path(), scratch.join("a.tmq"));
 }
+
+/// Other engines are the point of Parquet: the script reads every table with pyarrow and DuckDB.
+#[test]
+fn pyarrow_and_duckdb_read_every_table() {
+    let scratch = Scratch::new();
+    let mut rng = crate::random::Rng::new(77);
+    let run = crate::random::program(&mut rng, 5000, true);
+    let path = scratch.join("a.tmq");
+    let inputs = crate::random::deliver(&mut rng, &run);
+    let mut ingest = tmq_store::ingest::Ingest::create(&path, &Default::default()).unwrap();
+    for input in inputs {
+        ingest.input(input).unwrap();
+    }
+    ingest.seal(&crate::wire::no_symbols(), &|_| {}).unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/check_recording.py");
+    let output = std::process::Command::new("python3")
+        .arg(script)
+        .arg(&path)
+        .output()
+        .expect("this test needs python3 with pyarrow and duckdb (pip install pyarrow duckdb)");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "this test needs python3 with pyarrow and duckdb (pip install pyarrow duckdb): {said}"
+    );
+}

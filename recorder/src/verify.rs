@@ -1,0 +1,127 @@
+//! The verify mode: unwinds a stack again from scratch and compares.
+//!
+//! Two comparisons. The walk without any cache finds what the prefix validation got wrong. framehop, which reads the same
+//! tables by other code, finds what the rules got wrong; where it is known to end early or to err (signal frames,
+//! realigned stacks, code without tables; mstange/framehop issues 31 and 48) only the frames before that are compared.
+
+use alloc::boxed::Box;
+use core::ops::ControlFlow;
+use core::sync::atomic::{
+    AtomicPtr, AtomicU32,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
+
+use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
+use framehop::{ExplicitModuleSectionInfo, FrameAddress, Module, MustNotAllocateDuringUnwind, Unwinder as _};
+
+use crate::process::Process;
+use crate::thread::ThreadState;
+use crate::unwind::walk::{self, Frame};
+use crate::{process, region};
+
+struct Oracle {
+    unwinder: UnwinderX86_64<&'static [u8], MustNotAllocateDuringUnwind>,
+    cache: CacheX86_64<MustNotAllocateDuringUnwind>,
+    epoch: u64,
+    modules: usize,
+}
+
+static ORACLE: AtomicPtr<Oracle> = AtomicPtr::new(core::ptr::null_mut());
+static LOCKED: AtomicU32 = AtomicU32::new(0);
+
+/// Compares the chain that the last walk left with unwinding `leaf` from scratch, and counts the outcome.
+#[cold]
+#[inline(never)]
+pub fn verify(process: &Process, state: &mut ThreadState, leaf: Frame) {
+    let same_walk = walk::is_same_from_scratch(process, state, leaf);
+    // A nested level could wait for ever for a lock that the interrupted level of the same thread holds.
+    let tries = if state.level == 0 { 1_000_000 } else { 1 };
+    let locked = (0..tries).any(|_| {
+        core::hint::spin_loop();
+        LOCKED.compare_exchange_weak(0, 1, AcqRel, Relaxed).is_ok()
+    });
+    let same_oracle = if locked {
+        let same = compare_with_oracle(process, state, leaf);
+        LOCKED.store(0, Release);
+        same
+    } else {
+        true
+    };
+    let slot = process.slot();
+    region::count(&slot.verified, 1);
+    if !same_walk || !same_oracle {
+        region::count(&slot.mismatches, 1);
+    }
+}
+
+/// Forgets the oracle, in a fork child: the lock may have been held, and modules are numbered anew.
+pub fn reset() {
+    LOCKED.store(0, Relaxed);
+    ORACLE.store(core::ptr::null_mut(), Relaxed);
+}
+
+fn compare_with_oracle(process: &Process, state: &ThreadState, leaf: Frame) -> bool {
+    let mut oracle = ORACLE.load(Acquire);
+    // SAFETY: used under the lock only, and never freed.
+    let fresh = !oracle.is_null()
+        && unsafe { (*oracle).epoch == process::epoch() && (*oracle).modules == process.modules.count() };
+    if !fresh {
+        oracle = Box::into_raw(Box::new(build(process)));
+        ORACLE.store(oracle, Release);
+    }
+    // SAFETY: as above.
+    let oracle = unsafe { &mut *oracle };
+    let high = state.bounds.high() as u64;
+    let mut read = |address: u64| {
+        if address < leaf.sp() || address >= high || !address.is_multiple_of(8) {
+            return Err(());
+        }
+        // SAFETY: between the stack pointer and the end of the thread's own stack.
+        Ok(unsafe { (address as *const u64).read_volatile() })
+    };
+    let mut regs = UnwindRegsX86_64::new(leaf.pc, leaf.sp(), leaf.bp());
+    let mut expected = leaf.pc;
+    let outcome = state.chain.callers().try_for_each(|caller| {
+        if !caller.is_plain() {
+            return ControlFlow::Break(true); // framehop's known limits
+        }
+        let address = FrameAddress::from_return_address(expected);
+        let Some(address) = address else { return ControlFlow::Break(false) };
+        match oracle.unwinder.unwind_frame(address, &mut regs, &mut oracle.cache, &mut read) {
+            Ok(Some(pc)) if pc == caller.pc => expected = pc,
+            // framehop takes a frame pointer of 0 for the end of the stack.
+            Ok(None) if caller.bp() == 0 => return ControlFlow::Break(true),
+            Ok(_) => return ControlFlow::Break(false),
+            Err(_) => return ControlFlow::Break(true),
+        }
+        ControlFlow::Continue(())
+    });
+    matches!(outcome, ControlFlow::Continue(()) | ControlFlow::Break(true))
+}
+
+fn build(process: &Process) -> Oracle {
+    let mut unwinder = UnwinderX86_64::new();
+    process.modules.for_each_loaded(|object| {
+        // SAFETY: a loaded object's mapping stays while it is loaded; the unwinder is rebuilt when modules change, and
+        // reads only entries of addresses on live stacks.
+        let bytes = |from: usize| unsafe { core::slice::from_raw_parts(from as *const u8, object.end - from) };
+        let svma = |address: usize| address.wrapping_sub(object.bias) as u64;
+        if object.eh_frame_hdr == 0 {
+            return;
+        }
+        // SAFETY: `.eh_frame_hdr` begins with four bytes and, in the usual encoding, a pc-relative pointer.
+        let relative = unsafe { ((object.eh_frame_hdr + 4) as *const i32).read_unaligned() };
+        let eh_frame = (object.eh_frame_hdr + 4).wrapping_add_signed(relative as isize);
+        let info = ExplicitModuleSectionInfo {
+            base_svma: svma(object.start),
+            eh_frame_svma: Some(svma(eh_frame)..svma(object.end)),
+            eh_frame: Some(bytes(eh_frame)),
+            eh_frame_hdr_svma: Some(svma(object.eh_frame_hdr)..svma(object.end)),
+            eh_frame_hdr: Some(bytes(object.eh_frame_hdr)),
+            ..Default::default()
+        };
+        let range = object.start as u64..object.end as u64;
+        unwinder.add_module(Module::new("".into(), range, object.start as u64, info));
+    });
+    Oracle { unwinder, cache: CacheX86_64::new_in(), epoch: process::epoch(), modules: process.modules.count() }
+}

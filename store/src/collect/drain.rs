@@ -1,0 +1,380 @@
+//! Rounds of the collector: what every stream has committed goes to the sink, drained chunks go back to the targets, and
+//! a watermark says how far all streams are complete.
+//!
+//! # Why the watermark holds
+//! A round notes the time T0, then makes two passes over the chunk headers. The first reads `inflight`, the second
+//! `committed`; the sink is handed everything the second saw, and then the watermark W: the least of the `inflight` of
+//! the first pass and of a T0 at least [`VISIBLE_AFTER`] old.
+//!
+//! Take a record stamped before W that this round does not deliver. Its writer committed it after the second pass, so it
+//! took the stamp either before the first pass came by, and then it showed a lower bound in `inflight` (rule 4) and W is
+//! not above that; or later, and then the stamp is later than T0. In between lies a writer whose `inflight` was stored
+//! but still on its way through the store buffer when the first pass came by: hence the older T0.
+//! A writer that changes chunks in the middle of a record opens the new one with the same `inflight` before it seals the
+//! old one, and leaves the old one's `inflight` standing, so the first pass meets one of them whichever way it goes.
+//!
+//! Two passes, not one, because records refer to each other across streams: a stack node is defined by the thread that
+//! met it first, and its record is committed before other threads can see the node. What the first pass finds complete
+//! can therefore only refer to what the second pass delivers.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::time::{Duration, Instant};
+
+use tmq_wire::ChunkHeader;
+use tmq_wire::layout::{CHUNK_OPEN, CHUNK_SEALED, CHUNK_SLOTS};
+use tmq_wire::record::{Kind, Slot};
+
+use super::processes::Processes;
+use super::region::Region;
+use super::sink::Sink;
+use super::sys;
+use crate::Error;
+use crate::ingest::Input;
+
+/// By then a store is visible to every other processor: store buffers drain within a microsecond, and at the latest
+/// when their processor does something else.
+const VISIBLE_AFTER: Duration = Duration::from_micros(100);
+/// A record under construction for so long, by this clock and not by its stamp, belongs to a thread that will never
+/// finish it (it jumped out of the recorder) or that is stopped; other threads do not wait for it any longer.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
+/// A pause between two rounds that only a collector that was itself stopped makes; nothing is stuck because of it.
+const PAUSE: Duration = Duration::from_millis(500);
+/// A later chunk of a stream waits so long for an earlier one that is nowhere to be seen.
+const GAP_AFTER: Duration = Duration::from_secs(1);
+/// Streams whose position is remembered. Honest ones are as many as threads at one time.
+const MAX_STREAMS: usize = 1 << 20;
+/// Chunks freed between two calls that wake waiting targets.
+const WAKE_EVERY: u32 = 32;
+
+/// What the collector knows about a chunk in use, from its own notes: headers can change under its hands.
+#[derive(Clone, Copy, Debug, Default)]
+struct Memo {
+    /// 0: not in use.
+    incarnation: u32,
+    stream: u32,
+    sequence: u32,
+    committed: u32,
+    delivered: u32,
+    sealed: bool,
+    inflight: u64,
+    inflight_since: Option<Instant>,
+}
+
+impl Memo {
+    /// A chunk came into use. What the first pass noted about `inflight` stays.
+    fn begin(&mut self, header: &ChunkHeader, incarnation: u32) {
+        *self = Self {
+            incarnation,
+            stream: header.stream.load(Relaxed),
+            sequence: header.sequence.load(Relaxed),
+            inflight: self.inflight,
+            inflight_since: self.inflight_since,
+            ..Self::default()
+        };
+    }
+
+    /// Looks how far the chunk is written; whether there is anything to do.
+    fn refresh(&mut self, header: &ChunkHeader) -> bool {
+        // The state before the count: of a sealed chunk the count is final (rule 2). Acquire pairs with the seal.
+        self.sealed |= header.state.load(Acquire) == CHUNK_SEALED;
+        // Acquire pairs with the writer's Release: the slots below are complete (rule 1).
+        let committed = header.committed.load(Acquire).min(CHUNK_SLOTS as u32);
+        self.committed = self.committed.max(committed);
+        self.sealed || self.committed > self.delivered
+    }
+}
+
+/// What is missing from the recording by the collector's own account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Losses {
+    /// Slots in chunks of images that never registered, or that had been finished.
+    pub(super) stray_slots: u64,
+    /// Streams of which a chunk never appeared.
+    pub(super) gaps: u64,
+    /// Records under construction that were not waited for.
+    pub(super) stuck: u64,
+    /// Chunks that could not be returned to a corrupt free list.
+    pub(super) lost_chunks: u64,
+}
+
+/// What one round did.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Round {
+    /// Slots delivered.
+    pub(super) slots: u64,
+    /// Chunks returned to the targets.
+    pub(super) freed: u32,
+}
+
+/// The state of the drain between rounds.
+#[derive(Debug)]
+pub(super) struct Drain<'a> {
+    region: &'a Region,
+    pub(super) processes: Processes,
+    chunks: Vec<Memo>,
+    /// Sequence number of the next chunk, by (incarnation, stream).
+    streams: HashMap<(u32, u32), u32>,
+    /// Chunks that wait for an earlier one, or for their image.
+    waiting: HashMap<u32, Instant>,
+    rounds: VecDeque<(Instant, u64)>,
+    watermark: u64,
+    /// Chunks below this have been in use.
+    touched: u32,
+    last: Option<Instant>,
+    news: Vec<u32>,
+    buffer: Vec<Slot>,
+    unwoken: u32,
+    round: Round,
+    pub(super) losses: Losses,
+}
+
+impl<'a> Drain<'a> {
+    /// Nothing drained yet.
+    pub(super) fn new(region: &'a Region, processes: Processes) -> Self {
+        Self {
+            region,
+            processes,
+            chunks: vec![Memo::default(); region.chunks() as usize],
+            streams: HashMap::new(),
+            waiting: HashMap::new(),
+            rounds: VecDeque::new(),
+            watermark: 0,
+            touched: 0,
+            last: None,
+            news: Vec::new(),
+            buffer: Vec::with_capacity(CHUNK_SLOTS),
+            unwoken: 0,
+            round: Round::default(),
+            losses: Losses::default(),
+        }
+    }
+
+    /// One round; a `thorough` one misses no process. After an error the sink is not called again, and the round is left
+    /// unfinished.
+    pub(super) fn round(&mut self, thorough: bool, sink: &mut dyn Sink) -> Result<Round, Error> {
+        let now = Instant::now();
+        self.round = Round::default();
+        self.rounds.push_back((now, sys::tsc()));
+        self.processes.check(self.region, now);
+        let bound = self.first_pass(now);
+        self.processes.find(self.region, now, thorough, sink)?;
+        self.second_pass(now, sink)?;
+        self.deliver_news(now, sink)?;
+        self.processes.refresh_names(now, sink)?;
+        for incarnation in self.processes.ended() {
+            self.finish_image(incarnation, sink)?;
+        }
+        self.wake();
+        self.advance(now, bound, sink)?;
+        Ok(self.round)
+    }
+
+    /// A last round after which every image is finished, running or not.
+    pub(super) fn last_round(&mut self, sink: &mut dyn Sink) -> Result<Round, Error> {
+        let mut total = self.round(true, sink)?;
+        for incarnation in self.processes.all() {
+            self.finish_image(incarnation, sink)?;
+        }
+        total.slots = self.round.slots;
+        sink.input(Input::Watermark { tsc: sys::tsc() })?;
+        Ok(total)
+    }
+
+    /// What the sink was told to be complete.
+    pub(super) fn watermark(&self) -> u64 {
+        self.watermark
+    }
+
+    /// Chunks worth a look: never fewer than before, whatever the header says now.
+    fn touched(&mut self) -> u32 {
+        self.touched = self.touched.max(self.region.chunks_touched());
+        self.touched
+    }
+
+    /// The earliest stamp that a record under construction may bear.
+    fn first_pass(&mut self, now: Instant) -> u64 {
+        let mut bound = u64::MAX;
+        let paused = self.last.is_none_or(|last| now.duration_since(last) > PAUSE);
+        self.last = Some(now);
+        for index in 0..self.touched() {
+            let Some(header) = self.region.chunk(index) else { break };
+            // Acquire pairs with the writer's stores of OPEN and SEALED: the words of the header are valid.
+            if !matches!(header.state.load(Acquire), CHUNK_OPEN | CHUNK_SEALED) {
+                continue;
+            }
+            // Acquire keeps the loads of the second pass behind this one.
+            let inflight = header.inflight.load(Acquire);
+            let memo = &mut self.chunks[index as usize];
+            if inflight == 0 {
+                memo.inflight = 0;
+                continue;
+            }
+            let incarnation = if memo.incarnation != 0 { memo.incarnation } else { header.incarnation.load(Relaxed) };
+            if memo.inflight != inflight || (paused && memo.inflight_since.is_some()) {
+                (memo.inflight, memo.inflight_since) = (inflight, Some(now));
+            }
+            if memo.inflight_since.is_some_and(|since| now.duration_since(since) > STUCK_AFTER) {
+                memo.inflight_since = None;
+                self.losses.stuck += 1;
+            }
+            if memo.inflight_since.is_some() && self.processes.holds_back(incarnation) {
+                bound = bound.min(inflight);
+            }
+        }
+        bound
+    }
+
+    /// Notes what is new in which chunk.
+    fn second_pass(&mut self, now: Instant, sink: &mut dyn Sink) -> Result<(), Error> {
+        self.news.clear();
+        for index in 0..self.touched() {
+            let Some(header) = self.region.chunk(index) else { break };
+            let in_use = self.chunks[index as usize].incarnation != 0;
+            if !in_use {
+                // Acquire as in the first pass.
+                let taken = matches!(header.state.load(Acquire), CHUNK_OPEN | CHUNK_SEALED);
+                if !taken || !self.adopt(index, now, sink)? {
+                    continue;
+                }
+            }
+            if self.chunks[index as usize].refresh(header) {
+                self.news.push(index);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note of a chunk that came into use; `false`: nobody that is recorded writes it.
+    fn adopt(&mut self, index: u32, now: Instant, sink: &mut dyn Sink) -> Result<bool, Error> {
+        let Some(header) = self.region.chunk(index) else { return Ok(false) };
+        let incarnation = header.incarnation.load(Relaxed);
+        if self.processes.is_live(incarnation)
+            || (self.processes.holds_back(incarnation)
+                && self.processes.find_writer(self.region, incarnation, now, sink)?)
+        {
+            self.waiting.remove(&index);
+            self.chunks[index as usize].begin(header, incarnation);
+            return Ok(true);
+        }
+        let since = *self.waiting.entry(index).or_insert(now);
+        if now.duration_since(since) > GAP_AFTER {
+            self.losses.stray_slots += u64::from(header.committed.load(Relaxed).min(CHUNK_SLOTS as u32));
+            self.free(index);
+        }
+        Ok(false)
+    }
+
+    /// Delivers what is new, the chunks of each stream in their order.
+    fn deliver_news(&mut self, now: Instant, sink: &mut dyn Sink) -> Result<(), Error> {
+        let mut news = std::mem::take(&mut self.news);
+        let chunks = &self.chunks;
+        news.sort_unstable_by_key(|&index| {
+            let memo = &chunks[index as usize];
+            (memo.incarnation, memo.stream, memo.sequence)
+        });
+        for &index in &news {
+            let memo = self.chunks[index as usize];
+            let next = self.streams.get(&(memo.incarnation, memo.stream)).copied().unwrap_or(0);
+            if memo.sequence > next {
+                let since = *self.waiting.entry(index).or_insert(now);
+                if now.duration_since(since) < GAP_AFTER {
+                    continue;
+                }
+                self.losses.gaps += 1;
+            }
+            self.waiting.remove(&index);
+            self.deliver(index, sink)?;
+        }
+        self.news = news;
+        Ok(())
+    }
+
+    /// Delivers what is committed in a chunk, and frees it if that is all there will be.
+    fn deliver(&mut self, index: u32, sink: &mut dyn Sink) -> Result<(), Error> {
+        let memo = &mut self.chunks[index as usize];
+        let (incarnation, stream) = (memo.incarnation, memo.stream);
+        self.region.copy_slots(index, memo.delivered, memo.committed, &mut self.buffer);
+        memo.delivered = memo.committed;
+        let (sealed, next) = (memo.sealed, memo.sequence.saturating_add(1));
+        if !self.buffer.is_empty() {
+            let now = Instant::now();
+            for slot in self.buffer.iter().filter(|slot| slot[0] >> 59 == Kind::Thread as u64) {
+                self.processes.names.seen(incarnation, slot[0] as u32, now);
+            }
+            self.round.slots += self.buffer.len() as u64;
+            sink.input(Input::Slots { incarnation, stream, slots: &self.buffer })?;
+        }
+        if sealed {
+            if self.streams.len() >= MAX_STREAMS {
+                self.streams.clear();
+            }
+            let expected = self.streams.entry((incarnation, stream)).or_default();
+            *expected = next.max(*expected);
+            self.free(index);
+        }
+        Ok(())
+    }
+
+    /// Delivers the rest of an image that writes no more, or of one that the closed recording does not wait for.
+    fn finish_image(&mut self, incarnation: u32, sink: &mut dyn Sink) -> Result<(), Error> {
+        let mut rest = Vec::new();
+        for index in 0..self.touched() {
+            let Some(header) = self.region.chunk(index) else { break };
+            let memo = &mut self.chunks[index as usize];
+            // The image may have been found to have ended after the second pass came by, so everything is read again.
+            // Acquire as in the first pass.
+            let taken = matches!(header.state.load(Acquire), CHUNK_OPEN | CHUNK_SEALED);
+            if memo.incarnation == 0 && taken && header.incarnation.load(Relaxed) == incarnation {
+                memo.begin(header, incarnation);
+            }
+            if memo.incarnation == incarnation {
+                memo.refresh(header);
+                rest.push((memo.stream, memo.sequence, index));
+            }
+        }
+        rest.sort_unstable();
+        for (_, _, index) in rest {
+            // Nobody writes the chunk any more, sealed or not (rule 2).
+            self.chunks[index as usize].sealed = true;
+            self.deliver(index, sink)?;
+        }
+        self.streams.retain(|&(of, _), _| of != incarnation);
+        self.processes.finish(self.region, incarnation, sink)
+    }
+
+    fn free(&mut self, index: u32) {
+        self.waiting.remove(&index);
+        self.chunks[index as usize] = Memo::default();
+        if !self.region.free(index) {
+            self.losses.lost_chunks += 1;
+            return;
+        }
+        self.round.freed += 1;
+        self.unwoken += 1;
+        if self.unwoken >= WAKE_EVERY {
+            self.wake();
+        }
+    }
+
+    fn wake(&mut self) {
+        if std::mem::take(&mut self.unwoken) > 0 {
+            self.region.wake_targets();
+        }
+    }
+
+    /// Tells the sink how far all streams are complete.
+    fn advance(&mut self, now: Instant, bound: u64, sink: &mut dyn Sink) -> Result<(), Error> {
+        let visible = |&(at, _): &(Instant, u64)| now.duration_since(at) >= VISIBLE_AFTER;
+        while self.rounds.get(1).is_some_and(visible) {
+            self.rounds.pop_front();
+        }
+        let Some(&(_, tsc)) = self.rounds.front().filter(|round| visible(round)) else { return Ok(()) };
+        let watermark = bound.min(tsc);
+        if watermark > self.watermark {
+            self.watermark = watermark;
+            sink.input(Input::Watermark { tsc: watermark })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,23 @@
+//! Where the collector's findings go: the store, or in tests something that checks them.
+
+use crate::Error;
+use crate::ingest::{Ingest, Input};
+
+/// An error of a sink: what became of the recording's files.
+pub type SinkError = Error;
+
+/// Takes what the collector learns. Slots of one stream arrive in stream order and end at record boundaries; an image is
+/// announced before its slots, and none follow its end.
+pub trait Sink {
+    /// Takes one input.
+    ///
+    /// # Errors
+    /// The recording cannot go on, for example because the disk is full.
+    fn input(&mut self, input: Input<'_>) -> Result<(), Error>;
+}
+
+impl Sink for Ingest {
+    fn input(&mut self, input: Input<'_>) -> Result<(), Error> {
+        Self::input(self, input)
+    }
+}

@@ -1,0 +1,440 @@
+//! What ordered events mean: open blocks, finished rows, sums, peak and timeline.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+use tmq_wire::record::{Kind, NO_STACK};
+
+use super::INVERSION_NS;
+use super::blocks::Block;
+use super::clock::Clock;
+use super::code::Code;
+use super::maps::Range;
+use super::process::{Nodes, Process};
+use super::rows::{NO_ID, NO_TIME, Row, kind_number};
+use super::sampling::Sampling;
+use super::sites::{Amount, Peak, Site};
+use super::timeline::{Timeline, Totals};
+use crate::schema::{DOMAIN_HEAP, DOMAIN_MMAP};
+
+const HEAP: u8 = DOMAIN_HEAP as u8;
+const MMAP: u8 = DOMAIN_MMAP as u8;
+/// Named moments kept; more are counted as lost.
+const MAX_MOMENTS: usize = 100_000;
+/// Distinct reasons of loss kept.
+const MAX_LOSSES: usize = 10_000;
+/// Blocks waiting for a late free; more than this many in [`INVERSION_NS`] are settled at once.
+const MAX_DISPLACED: usize = 1 << 16;
+
+/// A thread of a process image.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Thread {
+    pub process: u32,
+    pub tid: u32,
+    pub name: String,
+    pub start_ns: i64,
+    pub end_ns: i64,
+    /// Its most recent allocation.
+    last_address: u64,
+    last_ns: i64,
+}
+
+/// A named moment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Moment {
+    pub name: String,
+    pub ns: i64,
+    pub process: Option<u32>,
+    pub live: Amount,
+}
+
+/// Something that was not recorded.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Loss {
+    pub count: u64,
+    pub at_ns: Option<i64>,
+    pub thread: Option<u32>,
+    pub detail: String,
+}
+
+/// A block whose address was handed out again before its free came (rule 4).
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Displaced {
+    process: u32,
+    block: Block,
+    /// When the address was handed out again: the older block ends here.
+    at_ns: i64,
+}
+
+/// Everything that follows from the ordered events so far.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Model {
+    pub sampling: Sampling,
+    pub clock: Option<Clock>,
+    pub processes: Vec<Process>,
+    pub threads: Vec<Thread>,
+    thread_index: HashMap<(u32, u32), u32>,
+    pub code: Code,
+    pub sites: Vec<Site>,
+    site_index: HashMap<(u32, u32, u8), u32>,
+    displaced: VecDeque<Displaced>,
+    /// Heap of all processes.
+    pub totals: Totals,
+    /// Most of it.
+    pub peak: Peak,
+    /// Heap of all processes when the recording was closed.
+    pub end_totals: Totals,
+    /// Number of maxima so far.
+    pub version: u64,
+    pub timeline: Timeline,
+    pub moments: Vec<Moment>,
+    pub losses: BTreeMap<(Option<u32>, String), Loss>,
+    /// Time of the last event.
+    pub now_ns: i64,
+    /// Rows so far.
+    pub row_count: u64,
+    /// Finished rows that nobody has taken.
+    #[serde(skip)]
+    pub rows: Vec<Row>,
+}
+
+/// An event with its stamp converted, and who caused it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Event {
+    pub kind: Kind,
+    pub process: u32,
+    pub thread: u32,
+    pub address: u64,
+    pub size: u64,
+    pub node: u32,
+    pub ns: i64,
+}
+
+impl Model {
+    /// Before the first event.
+    pub(crate) fn new(sampling: Sampling) -> Self {
+        Self { sampling, ..Self::default() }
+    }
+
+    /// Applies one event; they come in the order of their stamps. The caller notes the time ([`Model::now_ns`], the
+    /// thread's end) when it has applied a run of them.
+    #[inline(always)]
+    pub(crate) fn event(&mut self, event: &Event) {
+        self.timeline.advance(event.ns, &self.totals);
+        if !self.displaced.is_empty() {
+            self.expire_displaced(event.ns);
+        }
+        match event.kind {
+            Kind::Free | Kind::ReallocOld => self.free(event),
+            Kind::Malloc => self.allocate(event, 0),
+            Kind::Mmap | Kind::MremapNew => self.map(event),
+            Kind::Munmap | Kind::MremapOld => self.unmap(event),
+            kind => {
+                if let Some(kind) = kind_number(kind) {
+                    self.allocate(event, kind);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn allocate(&mut self, event: &Event, kind: u8) {
+        let Event { address, size, ns, .. } = *event;
+        if address == 0 {
+            return;
+        }
+        let site = self.heap_site(event.process, event.node);
+        let process = &mut self.processes[event.process as usize];
+        if let Some(older) = process.blocks.insert(Block::new(address, kind, ns, size, site, event.thread)) {
+            self.displace(event.process, older, ns);
+        }
+        let amount = Amount::of(size, self.sampling.weight(size));
+        let place = &mut self.sites[site as usize];
+        place.allocate(self.version, size, amount, ns);
+        if !self.sampling.is_exact() {
+            let variance = self.sampling.variance(size);
+            place.variance.add(Amount { blocks: variance, bytes: variance * (size as f64).powi(2) });
+        }
+        self.totals.live.add(amount);
+        self.totals.allocated.add(amount);
+        // The most of all is also the most of its bin.
+        if self.timeline.reach(self.totals.live.bytes) && self.peak.reach(self.totals.live, ns) {
+            self.version += 1;
+        }
+        let process = &mut self.processes[event.process as usize];
+        process.allocations += 1;
+        process.live.add(amount);
+        process.peak.reach(process.live, ns);
+        let thread = &mut self.threads[event.thread as usize];
+        (thread.last_address, thread.last_ns) = (address, ns);
+    }
+
+    #[inline]
+    fn free(&mut self, event: &Event) {
+        if !self.displaced.is_empty() && self.free_displaced(event) {
+            return;
+        }
+        let process = &mut self.processes[event.process as usize];
+        let Some(block) = process.blocks.remove(event.address) else {
+            process.foreign_frees += 1;
+            return;
+        };
+        self.account_free(event.process, &block, event.ns);
+        let free_stack = self.free_stack(event);
+        self.emit(event.process, &block, event.ns, event.thread, free_stack);
+    }
+
+    /// The sums of a heap block that ends at `ns`.
+    #[inline]
+    fn account_free(&mut self, process: u32, block: &Block, ns: i64) {
+        let amount = Amount::of(block.size, self.sampling.weight(block.size));
+        let thread = &self.threads[block.thread as usize];
+        let is_temporary = thread.last_address == block.address() && thread.last_ns == block.alloc_ns;
+        self.sites[block.site as usize].free(self.version, amount, ns - block.alloc_ns, is_temporary);
+        self.totals.live.subtract(amount);
+        self.processes[process as usize].live.subtract(amount);
+    }
+
+    #[inline]
+    fn free_stack(&mut self, event: &Event) -> u32 {
+        if event.node == NO_STACK {
+            return NO_ID;
+        }
+        let site = self.heap_site(event.process, event.node);
+        self.sites[site as usize].stack
+    }
+
+    #[inline]
+    fn emit(&mut self, process: u32, block: &Block, free_ns: i64, free_thread: u32, free_stack: u32) {
+        self.row_count += 1;
+        self.rows.push(Row {
+            alloc_ns: block.alloc_ns,
+            free_ns,
+            address: block.address(),
+            size: block.size,
+            process,
+            thread: block.thread,
+            free_thread,
+            stack: self.sites[block.site as usize].stack,
+            free_stack,
+            kind: block.kind(),
+            is_mmap: false,
+        });
+    }
+
+    /// An address was handed out again while it was open: the older block ends now, its free may still come.
+    #[cold]
+    fn displace(&mut self, process: u32, block: Block, at_ns: i64) {
+        self.account_free(process, &block, at_ns);
+        if self.displaced.len() >= MAX_DISPLACED {
+            self.settle_displaced();
+        }
+        self.displaced.push_back(Displaced { process, block, at_ns });
+    }
+
+    /// Closes an older block at this address with a late free; says whether there was one.
+    #[cold]
+    fn free_displaced(&mut self, event: &Event) -> bool {
+        let found =
+            self.displaced.iter().position(|d| d.process == event.process && d.block.address() == event.address);
+        let Some(older) = found.and_then(|i| self.displaced.remove(i)) else { return false };
+        let free_stack = self.free_stack(event);
+        self.emit(older.process, &older.block, older.at_ns, event.thread, free_stack);
+        true
+    }
+
+    #[cold]
+    fn expire_displaced(&mut self, ns: i64) {
+        while self.displaced.front().is_some_and(|d| ns - d.at_ns > INVERSION_NS) {
+            self.settle_displaced();
+        }
+    }
+
+    /// Gives the oldest displaced block up: its free was not seen.
+    fn settle_displaced(&mut self) {
+        if let Some(older) = self.displaced.pop_front() {
+            self.processes[older.process as usize].unpaired += 1;
+            self.emit(older.process, &older.block, older.at_ns, NO_ID, NO_ID);
+        }
+    }
+
+    fn map(&mut self, event: &Event) {
+        let Some(kind) = kind_number(event.kind) else { return };
+        // A fixed mapping replaces what was there.
+        self.unmap(event);
+        let site = self.site(event.process, event.node, MMAP);
+        let amount = Amount::of(event.size, 1.0);
+        self.sites[site as usize].allocate(self.version, event.size, amount, event.ns);
+        let range = Range::new(event.address, event.size, event.ns, site, event.thread, kind);
+        self.processes[event.process as usize].maps.insert(range);
+    }
+
+    fn unmap(&mut self, event: &Event) {
+        let parts = self.processes[event.process as usize].maps.cut(event.address, event.size);
+        for (part, stay) in parts {
+            let site = &mut self.sites[part.site as usize];
+            if stay > 0 {
+                site.split(self.version, f64::from(stay));
+            }
+            site.free(self.version, Amount::of(part.size(), 1.0), event.ns - part.alloc_ns, false);
+            let free_stack = match event.kind {
+                Kind::Munmap | Kind::MremapOld => self.free_stack(event),
+                _ => NO_ID,
+            };
+            self.emit_range(event.process, &part, event.ns, event.thread, free_stack);
+        }
+    }
+
+    fn emit_range(&mut self, process: u32, range: &Range, free_ns: i64, free_thread: u32, free_stack: u32) {
+        self.row_count += 1;
+        self.rows.push(Row {
+            alloc_ns: range.alloc_ns,
+            free_ns,
+            address: range.start,
+            size: range.size(),
+            process,
+            thread: range.thread,
+            free_thread,
+            stack: self.sites[range.site as usize].stack,
+            free_stack,
+            kind: range.kind,
+            is_mmap: true,
+        });
+    }
+
+    #[inline]
+    fn heap_site(&mut self, process: u32, node: u32) -> u32 {
+        match self.processes[process as usize].nodes.site(node) {
+            Some(site) => site,
+            None => self.site(process, node, HEAP),
+        }
+    }
+
+    #[cold]
+    fn site(&mut self, number: u32, node: u32, domain: u8) -> u32 {
+        let process = &mut self.processes[number as usize];
+        let stack = self.code.stack(number, process, node);
+        let site = *self.site_index.entry((number, stack, domain)).or_insert_with(|| {
+            self.sites.push(Site::new(number, stack, domain));
+            process.sites.push(self.sites.len() as u32 - 1);
+            self.sites.len() as u32 - 1
+        });
+        if domain == HEAP {
+            process.nodes.entry(node).site = site;
+        }
+        site
+    }
+
+    /// The thread `tid` of a process, made if it is new.
+    pub(crate) fn thread(&mut self, process: u32, tid: u32) -> u32 {
+        *self.thread_index.entry((process, tid)).or_insert_with(|| {
+            self.threads.push(Thread {
+                process,
+                tid,
+                name: String::new(),
+                start_ns: NO_TIME,
+                end_ns: NO_TIME,
+                last_address: 0,
+                last_ns: NO_TIME,
+            });
+            self.threads.len() as u32 - 1
+        })
+    }
+
+    /// Names a thread, if it has had an event.
+    pub(crate) fn name_thread(&mut self, process: u32, tid: u32, name: String) {
+        if let Some(&thread) = self.thread_index.get(&(process, tid)) {
+            self.threads[thread as usize].name = name;
+        }
+    }
+
+    /// Notes the last event of a run of events of one thread.
+    pub(crate) fn thread_reached(&mut self, thread: u32, ns: i64) {
+        self.now_ns = self.now_ns.max(ns);
+        if let Some(thread) = self.threads.get_mut(thread as usize) {
+            thread.end_ns = thread.end_ns.max(ns);
+        }
+    }
+
+    /// Notes the first event of a thread.
+    pub(crate) fn thread_starts(&mut self, thread: u32, ns: i64) {
+        let thread = &mut self.threads[thread as usize];
+        if thread.start_ns == NO_TIME {
+            thread.start_ns = ns;
+            thread.end_ns = ns;
+        }
+    }
+
+    /// Notes a named moment: what is live now.
+    pub(crate) fn mark(&mut self, name: String, ns: i64, process: Option<u32>) {
+        if self.moments.len() >= MAX_MOMENTS {
+            self.lose(process, "too_many_marks", 1, "Marks beyond the first 100,000 were not kept.");
+            return;
+        }
+        self.moments.push(Moment { name, ns, process, live: self.totals.live });
+    }
+
+    /// Counts something that was not recorded.
+    pub(crate) fn lose(&mut self, process: Option<u32>, reason: &str, count: u64, detail: &str) {
+        let key = (process, reason.to_owned());
+        if self.losses.len() >= MAX_LOSSES && !self.losses.contains_key(&key) {
+            return;
+        }
+        let now = self.clock.map(|_| self.now_ns);
+        let loss = self.losses.entry(key).or_insert_with(|| Loss { at_ns: now, ..Loss::default() });
+        loss.count += count;
+        if loss.detail.is_empty() {
+            loss.detail = detail.to_owned();
+        }
+    }
+
+    /// A process ended at `ns`, or the recording did. Its open blocks are no longer live; [`Model::emit_left`] makes rows
+    /// of them.
+    pub(crate) fn close_process(&mut self, number: u32, ns: i64) -> Left {
+        self.timeline.advance(ns, &self.totals);
+        self.now_ns = self.now_ns.max(ns);
+        let (own, others) = std::mem::take(&mut self.displaced).into_iter().partition(|d| d.process == number);
+        self.displaced = own;
+        while !self.displaced.is_empty() {
+            self.settle_displaced();
+        }
+        self.displaced = others;
+        let process = &mut self.processes[number as usize];
+        let left = Left { process: number, blocks: process.blocks.drain(), ranges: process.maps.drain() };
+        process.left.add(process.live);
+        process.left_rows += left.blocks.len() as u64;
+        self.totals.live.subtract(process.live);
+        self.totals.left.add(process.live);
+        process.live = Amount::default();
+        self.code.settle(number, process);
+        for site in std::mem::take(&mut process.sites) {
+            self.sites[site as usize].leave(self.version);
+        }
+        // Events after the end, of which there should be none, find their sites again through the index.
+        process.nodes = Nodes::default();
+        process.modules = Vec::new();
+        left
+    }
+
+    /// Makes rows of some of the blocks left by a process; says whether there are more.
+    pub(crate) fn emit_left(&mut self, left: &mut Left) -> bool {
+        const AT_ONCE: usize = 4096;
+        let blocks = left.blocks.len().saturating_sub(AT_ONCE);
+        for block in left.blocks.split_off(blocks).into_iter().rev() {
+            self.emit(left.process, &block, NO_TIME, NO_ID, NO_ID);
+        }
+        let ranges = left.ranges.len().saturating_sub(AT_ONCE);
+        for range in left.ranges.split_off(ranges).into_iter().rev() {
+            self.emit_range(left.process, &range, NO_TIME, NO_ID, NO_ID);
+        }
+        !left.blocks.is_empty() || !left.ranges.is_empty()
+    }
+}
+
+/// What a process left open at its end.
+#[derive(Debug)]
+pub(crate) struct Left {
+    process: u32,
+    blocks: Vec<Block>,
+    ranges: Vec<Range>,
+}

@@ -1,0 +1,96 @@
+//! [`Ingest`]: a recording while it is made.
+
+use std::fs;
+use std::path::Path;
+
+use super::checkpoint::{self, Checkpoint};
+use super::config::{RecordingConfig, SealOptions, SealProgress, Summary};
+use super::encoder::Encoder;
+use super::input::Input;
+use super::journal::Journal;
+use super::state::State;
+use crate::Error;
+use crate::recording::{JOURNAL_DIR, RecordingDirectory};
+use crate::seal;
+
+/// Journal bytes after which a checkpoint is made at the earliest.
+const CHECKPOINT_BYTES: u64 = 64 << 20;
+/// ... and at the earliest after this many times the size of the last checkpoint, so that saving stays cheap.
+const CHECKPOINT_FACTOR: u64 = 4;
+
+/// Makes a recording from inputs. If it is dropped without [`Ingest::seal`], or its process dies, [`super::repair()`]
+/// finishes the recording.
+#[derive(Debug)]
+pub struct Ingest {
+    // Dropped first: its thread must not outlive the lock on the directory.
+    encoder: Encoder,
+    state: State,
+    journal: Journal,
+    directory: RecordingDirectory,
+    checkpoint_bytes: u64,
+    next_checkpoint: u64,
+}
+
+impl Ingest {
+    /// Begins a recording in the directory `dir`, which must not exist or be empty.
+    ///
+    /// # Errors
+    /// The directory is there already or cannot be written.
+    pub fn create(dir: &Path, config: &RecordingConfig) -> Result<Self, Error> {
+        let directory = RecordingDirectory::create(dir, config.argv.clone())?;
+        let journal_dir = dir.join(JOURNAL_DIR);
+        fs::create_dir(&journal_dir).map_err(Error::io("create", &journal_dir))?;
+        let state = State::new(config.clone(), directory.created_unix_ns());
+        let saved = checkpoint::save(&state, dir)?;
+        Checkpoint { segment: 0, parts: Vec::new(), state: saved }.write(dir)?;
+        Ok(Self {
+            journal: Journal::create(dir, 0)?,
+            encoder: Encoder::start(dir, state.model.sampling, Vec::new())?,
+            directory,
+            state,
+            checkpoint_bytes: CHECKPOINT_BYTES,
+            next_checkpoint: CHECKPOINT_BYTES,
+        })
+    }
+
+    /// Takes one input in. After a watermark everything before it is with the kernel and survives this process.
+    ///
+    /// # Errors
+    /// A file cannot be written; what was written before can be repaired.
+    pub fn input(&mut self, input: Input<'_>) -> Result<(), Error> {
+        self.journal.append(&input)?;
+        let encoder = &mut self.encoder;
+        self.state.apply(&input, &mut |rows| encoder.rows(rows))?;
+        if let Input::Watermark { .. } = input {
+            self.journal.flush()?;
+            if self.journal.bytes() >= self.next_checkpoint {
+                self.checkpoint()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many bytes of journal lie between checkpoints at least; for tests.
+    #[doc(hidden)]
+    pub fn set_checkpoint_bytes(&mut self, bytes: u64) {
+        self.checkpoint_bytes = bytes;
+        self.next_checkpoint = bytes;
+    }
+
+    /// Finishes the recording: the last rows, symbols, and all other tables.
+    ///
+    /// # Errors
+    /// A file cannot be written; [`super::repair()`] can finish the recording later.
+    pub fn seal(mut self, options: &SealOptions, progress: &(dyn Fn(SealProgress) + Sync)) -> Result<Summary, Error> {
+        self.journal.flush()?;
+        seal::seal(self.directory, self.state, self.encoder, options, false, progress)
+    }
+
+    fn checkpoint(&mut self) -> Result<(), Error> {
+        self.encoder.rows(&mut self.state.model.rows)?;
+        let saved = checkpoint::save(&self.state, self.directory.path())?;
+        self.next_checkpoint = self.checkpoint_bytes.max(saved.len() as u64 * CHECKPOINT_FACTOR);
+        let segment = self.journal.rotate()?;
+        self.encoder.checkpoint(segment, saved)
+    }
+}

@@ -1,0 +1,414 @@
+//! One column of one row group: pages, dictionary, statistics, indexes.
+
+use bytes::Bytes;
+use parquet::basic::{BoundaryOrder, Compression, Encoding, Type, ZstdLevel};
+use parquet::column::page::{CompressedPage, Page, PageWriter};
+use parquet::column::writer::ColumnCloseResult;
+use parquet::data_type::ByteArray;
+use parquet::errors::Result;
+use parquet::file::metadata::{ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder};
+use parquet::file::statistics::Statistics;
+use parquet::file::writer::{SerializedFileWriter, SerializedPageWriter, TrackedWrite};
+use parquet::schema::types::ColumnDescPtr;
+use zstd::bulk::Compressor;
+
+use super::dictionary::Dictionary;
+use super::{bits, delta};
+
+/// How a column's values are stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Physical {
+    /// INT32; values are the numbers.
+    Int32,
+    /// INT64; values are the numbers.
+    Int64,
+    /// DOUBLE, of numbers above zero; values are their bits, which have the same order.
+    Double,
+    /// BYTE_ARRAY; values are indexes of these texts.
+    Text(&'static [&'static str]),
+}
+
+/// How a column is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoder {
+    /// Differences of neighbours; numbers only.
+    Delta,
+    /// A dictionary.
+    Dictionary,
+}
+
+/// A page that is ready, but for its place.
+struct DataPage {
+    page: CompressedPage,
+    rows: usize,
+    /// Least and most value; `None`: all null.
+    range: Option<(i64, i64)>,
+    nulls: usize,
+}
+
+/// A column of the row group that is being written.
+pub(crate) struct Chunk {
+    physical: Physical,
+    encoder: Encoder,
+    dictionary: Dictionary,
+    pages: Vec<DataPage>,
+    numbers: Vec<u64>,
+    encoded: Vec<u8>,
+    compressor: Compressor<'static>,
+    compressed: Vec<u8>,
+    /// Pages until compression is tried again (rule 3).
+    uncompressed_pages: u32,
+    /// Row groups until a dictionary is tried again (rule 2).
+    groups_without_dictionary: u32,
+}
+
+/// Pages of a column that are not compressed after one that did not become smaller.
+const PAGES_UNTRIED: u32 = 7;
+/// Row groups in which a column has no dictionary after one in which the dictionary was soon full (rule 2).
+const GROUPS_UNTRIED: u32 = 7;
+
+impl Chunk {
+    /// An empty column.
+    pub(crate) fn new(physical: Physical, encoder: Encoder) -> std::io::Result<Self> {
+        Ok(Self {
+            physical,
+            encoder,
+            dictionary: Dictionary::default(),
+            pages: Vec::new(),
+            numbers: Vec::new(),
+            encoded: Vec::new(),
+            compressor: Compressor::new(1)?,
+            compressed: Vec::new(),
+            uncompressed_pages: 0,
+            groups_without_dictionary: 0,
+        })
+    }
+
+    /// Appends a page of `rows` rows with the same value; `None` is null.
+    pub(crate) fn constant_page(&mut self, value: Option<i64>, rows: usize, nullable: bool) -> Result<()> {
+        let mut levels = Vec::new();
+        if nullable {
+            bits::run(&mut levels, value.is_some().into(), rows, 1);
+        }
+        let Some(value) = value else { return self.push(&levels, Encoding::PLAIN, rows, None, rows) };
+        if self.has_no_dictionary() {
+            return self.values_page(&levels, &vec![value; rows], rows);
+        }
+        let Some(number) = self.dictionary.number(value.cast_unsigned()) else {
+            return self.values_page(&levels, &vec![value; rows], rows);
+        };
+        let width = bits::width(number);
+        self.encoded.clear();
+        self.encoded.push(width as u8);
+        bits::run(&mut self.encoded, number, rows, width);
+        self.push(&levels, Encoding::RLE_DICTIONARY, rows, Some((value, value)), 0)
+    }
+
+    /// Appends a page of `rows` rows. `values` are those that are not null, `present` says which are, `None`: all.
+    pub(crate) fn page(&mut self, values: &[i64], present: Option<&[bool]>, rows: usize, nullable: bool) -> Result<()> {
+        let mut levels = Vec::new();
+        match present {
+            Some(present) => {
+                self.numbers.clear();
+                self.numbers.extend(present.iter().map(|p| u64::from(*p)));
+                bits::packed_run(&mut levels, &self.numbers, 1);
+            }
+            None if nullable => bits::run(&mut levels, 1, rows, 1),
+            None => {}
+        }
+        if values.is_empty() {
+            return self.push(&levels, Encoding::PLAIN, rows, None, rows);
+        }
+        if self.has_no_dictionary() || !self.number(values) {
+            return self.values_page(&levels, values, rows);
+        }
+        let width = bits::width(self.dictionary.values().len() as u64 - 1);
+        self.encoded.clear();
+        self.encoded.push(width as u8);
+        bits::packed_run(&mut self.encoded, &self.numbers, width);
+        self.push(&levels, Encoding::RLE_DICTIONARY, rows, range_of(values), rows - values.len())
+    }
+
+    fn has_no_dictionary(&self) -> bool {
+        self.encoder == Encoder::Delta || self.groups_without_dictionary > 0 || self.dictionary.is_full()
+    }
+
+    /// Looks values up; says whether the dictionary could take them.
+    fn number(&mut self, values: &[i64]) -> bool {
+        self.numbers.clear();
+        for &value in values {
+            let Some(number) = self.dictionary.number(value.cast_unsigned()) else { return false };
+            self.numbers.push(number);
+        }
+        true
+    }
+
+    /// A page without dictionary (rule 2).
+    fn values_page(&mut self, levels: &[u8], values: &[i64], rows: usize) -> Result<()> {
+        self.encoded.clear();
+        let encoding = match self.physical {
+            Physical::Int32 | Physical::Int64 => {
+                delta::encode(&mut self.encoded, values, matches!(self.physical, Physical::Int32));
+                Encoding::DELTA_BINARY_PACKED
+            }
+            Physical::Double | Physical::Text(_) => {
+                for &value in values {
+                    self.physical.plain(value, &mut self.encoded);
+                }
+                Encoding::PLAIN
+            }
+        };
+        self.push(levels, encoding, rows, range_of(values), rows - values.len())
+    }
+
+    /// Makes a page of what is in `encoded`.
+    fn push(
+        &mut self,
+        levels: &[u8],
+        encoding: Encoding,
+        rows: usize,
+        range: Option<(i64, i64)>,
+        nulls: usize,
+    ) -> Result<()> {
+        if nulls == rows {
+            self.encoded.clear();
+        }
+        let is_compressed = self.compress()?;
+        let content = if is_compressed { &self.compressed } else { &self.encoded };
+        let mut buffer = Vec::with_capacity(levels.len() + content.len());
+        buffer.extend_from_slice(levels);
+        buffer.extend_from_slice(content);
+        let page = Page::DataPageV2 {
+            buf: Bytes::from(buffer),
+            num_values: rows as u32,
+            encoding,
+            num_nulls: nulls as u32,
+            num_rows: rows as u32,
+            def_levels_byte_len: levels.len() as u32,
+            rep_levels_byte_len: 0,
+            is_compressed,
+            statistics: None,
+        };
+        let page = CompressedPage::new(page, levels.len() + self.encoded.len());
+        self.pages.push(DataPage { page, rows, range, nulls });
+        Ok(())
+    }
+
+    /// Compresses what is in `encoded`; says whether that is worth it (rule 3).
+    fn compress(&mut self) -> Result<bool> {
+        const LEAST: usize = 32;
+        if self.encoded.len() < LEAST {
+            return Ok(false);
+        }
+        if self.uncompressed_pages > 0 {
+            self.uncompressed_pages -= 1;
+            return Ok(false);
+        }
+        self.compressed.resize(zstd::zstd_safe::compress_bound(self.encoded.len()), 0);
+        let bytes = self.compressor.compress_to_buffer(&self.encoded, self.compressed.as_mut_slice())?;
+        self.compressed.truncate(bytes);
+        let is_worth_it = bytes * 10 <= self.encoded.len() * 9;
+        if !is_worth_it {
+            self.uncompressed_pages = PAGES_UNTRIED;
+        }
+        Ok(is_worth_it)
+    }
+
+    /// Takes the column's pages out as a chunk of `column`.
+    pub(crate) fn close(&mut self, column: ColumnDescPtr) -> Result<(Bytes, ColumnCloseResult)> {
+        let pages = std::mem::take(&mut self.pages);
+        let mut sink = TrackedWrite::new(Vec::new());
+        let mut writer = SerializedPageWriter::new(&mut sink);
+        let (mut compressed, mut uncompressed) = (0, 0);
+        let mut encodings = vec![Encoding::RLE];
+        let mut dictionary_offset = None;
+        if !self.dictionary.values().is_empty() {
+            let spec = writer.write_page(self.dictionary_page()?)?;
+            (compressed, uncompressed) = (spec.compressed_size, spec.uncompressed_size);
+            dictionary_offset = Some(0);
+            encodings.push(Encoding::PLAIN);
+        }
+        let data_offset = compressed as i64;
+        let mut index = Indexes::new(self.physical);
+        let mut with_dictionary = 0;
+        for page in pages {
+            let encoding = page.page.encoding();
+            with_dictionary += usize::from(encoding == Encoding::RLE_DICTIONARY);
+            if !encodings.contains(&encoding) {
+                encodings.push(encoding);
+            }
+            index.page(&page);
+            let spec = writer.write_page(page.page)?;
+            compressed += spec.compressed_size;
+            uncompressed += spec.uncompressed_size;
+            index.place(spec.offset, spec.compressed_size, page.rows);
+        }
+        self.groups_without_dictionary = match self.dictionary.is_full() && with_dictionary * 4 < index.pages {
+            true => GROUPS_UNTRIED,
+            false => self.groups_without_dictionary.saturating_sub(1),
+        };
+        self.dictionary.clear();
+        let rows = index.rows;
+        let mut metadata = ColumnChunkMetaData::builder(column)
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+            .set_encodings(encodings)
+            .set_num_values(rows as i64)
+            .set_total_compressed_size(compressed as i64)
+            .set_total_uncompressed_size(uncompressed as i64)
+            .set_data_page_offset(data_offset)
+            .set_dictionary_page_offset(dictionary_offset);
+        metadata = metadata.set_statistics(self.physical.statistics(index.range, index.nulls as u64));
+        let (column_index, offset_index) = index.build()?;
+        let result = ColumnCloseResult {
+            bytes_written: compressed as u64,
+            rows_written: rows as u64,
+            metadata: metadata.build()?,
+            bloom_filter: None,
+            column_index: Some(column_index),
+            offset_index: Some(offset_index),
+        };
+        Ok((Bytes::from(sink.into_inner()?), result))
+    }
+
+    fn dictionary_page(&mut self) -> Result<CompressedPage> {
+        self.encoded.clear();
+        for &value in self.dictionary.values() {
+            self.physical.plain(value.cast_signed(), &mut self.encoded);
+        }
+        let page = Page::DictionaryPage {
+            buf: Bytes::from(self.compressor.compress(&self.encoded)?),
+            num_values: self.dictionary.values().len() as u32,
+            encoding: Encoding::PLAIN,
+            is_sorted: false,
+        };
+        Ok(CompressedPage::new(page, self.encoded.len()))
+    }
+}
+
+/// Writes a row group of columns that have been closed.
+pub(crate) fn write_row_group<W: std::io::Write + Send>(
+    file: &mut SerializedFileWriter<W>,
+    chunks: &mut [Chunk],
+) -> Result<()> {
+    let columns = file.schema_descr().columns().to_vec();
+    let mut group = file.next_row_group()?;
+    for (chunk, column) in chunks.iter_mut().zip(columns) {
+        let (bytes, close) = chunk.close(column)?;
+        group.append_column(&bytes, close)?;
+    }
+    group.close().map(|_| ())
+}
+
+fn range_of(values: &[i64]) -> Option<(i64, i64)> {
+    Some((values.iter().copied().min()?, values.iter().copied().max()?))
+}
+
+impl Physical {
+    fn of_column(self) -> Type {
+        match self {
+            Self::Int32 => Type::INT32,
+            Self::Int64 => Type::INT64,
+            Self::Double => Type::DOUBLE,
+            Self::Text(_) => Type::BYTE_ARRAY,
+        }
+    }
+
+    fn text(texts: &'static [&'static str], value: i64) -> &'static str {
+        usize::try_from(value).ok().and_then(|i| texts.get(i)).copied().unwrap_or("")
+    }
+
+    /// Appends a value in the encoding PLAIN.
+    fn plain(self, value: i64, out: &mut Vec<u8>) {
+        if let Self::Text(texts) = self {
+            out.extend_from_slice(&(Self::text(texts, value).len() as u32).to_le_bytes());
+        }
+        out.extend_from_slice(&self.bytes(value));
+    }
+
+    /// A value as statistics have it.
+    fn bytes(self, value: i64) -> Vec<u8> {
+        match self {
+            Self::Int32 => (value as i32).to_le_bytes().to_vec(),
+            Self::Int64 | Self::Double => value.to_le_bytes().to_vec(),
+            Self::Text(texts) => Self::text(texts, value).as_bytes().to_vec(),
+        }
+    }
+
+    fn statistics(self, range: Option<(i64, i64)>, nulls: u64) -> Statistics {
+        let (least, most) = range.unzip();
+        let nulls = Some(nulls);
+        match self {
+            Self::Int32 => Statistics::int32(least.map(|v| v as i32), most.map(|v| v as i32), None, nulls, false),
+            Self::Int64 => Statistics::int64(least, most, None, nulls, false),
+            Self::Double => {
+                let double = |v: i64| f64::from_bits(v.cast_unsigned());
+                Statistics::double(least.map(double), most.map(double), None, nulls, false)
+            }
+            Self::Text(_) => {
+                let text = |v: i64| ByteArray::from(self.bytes(v));
+                Statistics::byte_array(least.map(text), most.map(text), None, nulls, false)
+            }
+        }
+    }
+}
+
+/// Statistics and places of the pages of a chunk.
+struct Indexes {
+    physical: Physical,
+    columns: ColumnIndexBuilder,
+    offsets: OffsetIndexBuilder,
+    range: Option<(i64, i64)>,
+    last: Option<(i64, i64)>,
+    is_ascending: bool,
+    nulls: usize,
+    rows: usize,
+    pages: usize,
+}
+
+impl Indexes {
+    fn new(physical: Physical) -> Self {
+        Self {
+            physical,
+            columns: ColumnIndexBuilder::new(physical.of_column()),
+            offsets: OffsetIndexBuilder::new(),
+            range: None,
+            last: None,
+            is_ascending: true,
+            nulls: 0,
+            rows: 0,
+            pages: 0,
+        }
+    }
+
+    fn page(&mut self, page: &DataPage) {
+        self.nulls += page.nulls;
+        let Some((least, most)) = page.range else {
+            self.columns.append(true, Vec::new(), Vec::new(), page.nulls as i64);
+            return;
+        };
+        let bytes = |value| self.physical.bytes(value);
+        self.columns.append(false, bytes(least), bytes(most), page.nulls as i64);
+        self.is_ascending &= self.last.is_none_or(|(l, m)| l <= least && m <= most);
+        self.last = Some((least, most));
+        self.range = Some(self.range.map_or((least, most), |(l, m)| (l.min(least), m.max(most))));
+    }
+
+    fn place(&mut self, offset: u64, bytes: usize, rows: usize) {
+        self.offsets.append_row_count(rows as i64);
+        self.offsets.append_offset_and_size(offset as i64, i32::try_from(bytes).unwrap_or(i32::MAX));
+        self.rows += rows;
+        self.pages += 1;
+    }
+
+    fn build(
+        mut self,
+    ) -> Result<(
+        parquet::file::page_index::column_index::ColumnIndexMetaData,
+        parquet::file::page_index::offset_index::OffsetIndexMetaData,
+    )> {
+        if self.is_ascending {
+            self.columns.set_boundary_order(BoundaryOrder::ASCENDING);
+        }
+        Ok((self.columns.build()?, self.offsets.build()))
+    }
+}

@@ -1,0 +1,194 @@
+//! A part of `allocations`, from rows as ingestion has them.
+
+use std::path::Path;
+
+use parquet::arrow::ArrowWriter;
+use parquet::errors::Result as ParquetResult;
+use parquet::file::writer::SerializedFileWriter;
+
+use super::pages::{Chunk, Encoder, Physical, write_row_group};
+use super::properties::{ROW_GROUP_ROWS, writer_properties};
+use super::unfinished::{Counted, Unfinished};
+use crate::Error;
+use crate::ingest::{KINDS, NO_ID, NO_TIME, Row, Sampling};
+use crate::recording::TableFile;
+use crate::schema::ALLOCATIONS;
+
+/// Rows per page: what page statistics can skip, and what fits a processor's second cache while it is encoded.
+const PAGE_ROWS: usize = 16 << 10;
+
+/// Name, type and encoding of the columns of `allocations`, in the order in which [`PartWriter::page`] fills them; a test
+/// compares them with the schema.
+const COLUMNS: [(&str, Physical, Encoder); 12] = {
+    use Encoder::{Delta, Dictionary};
+    use Physical::{Double, Int32, Int64, Text};
+    [
+        ("process_id", Int32, Dictionary),
+        ("thread_id", Int32, Dictionary),
+        ("alloc_ns", Int64, Delta),
+        ("free_ns", Int64, Delta),
+        ("free_thread_id", Int32, Dictionary),
+        ("address", Int64, Dictionary),
+        ("size", Int64, Dictionary),
+        ("stack_id", Int32, Dictionary),
+        ("free_stack_id", Int32, Dictionary),
+        ("kind", Text(&KINDS), Dictionary),
+        ("domain", Int32, Dictionary),
+        ("weight", Double, Dictionary),
+    ]
+};
+
+fn id(id: u32) -> Option<i64> {
+    (id != NO_ID).then_some(i64::from(id))
+}
+
+fn long(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// Writes one part.
+pub(crate) struct PartWriter {
+    unfinished: Unfinished,
+    file: SerializedFileWriter<Counted>,
+    chunks: Vec<Chunk>,
+    sampling: Sampling,
+    buffers: Buffers,
+    rows_in_group: usize,
+    rows: u64,
+}
+
+impl PartWriter {
+    /// Begins the file `name` in the recording directory `dir`.
+    pub(crate) fn create(dir: &Path, name: &str, sampling: Sampling) -> Result<Self, Error> {
+        let (unfinished, counted) = Unfinished::create(dir, name, &ALLOCATIONS)?;
+        let begin = || -> ParquetResult<_> {
+            let chunks = COLUMNS.iter().map(|c| Chunk::new(c.1, c.2)).collect::<Result<Vec<_>, _>>()?;
+            let writer = ArrowWriter::try_new(counted, ALLOCATIONS.schema(), Some(writer_properties(&ALLOCATIONS)))?;
+            // The Arrow writer has put the schema into the metadata; the rows come without it.
+            Ok((chunks, writer.into_serialized_writer()?.0))
+        };
+        let (chunks, file) = begin().map_err(Error::parquet("write", unfinished.path()))?;
+        Ok(Self { unfinished, file, chunks, sampling, buffers: Buffers::default(), rows_in_group: 0, rows: 0 })
+    }
+
+    /// Rows so far.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Appends rows.
+    pub(crate) fn write(&mut self, rows: &[Row]) -> Result<(), Error> {
+        for page in rows.chunks(PAGE_ROWS) {
+            self.page(page).map_err(Error::parquet("write", self.unfinished.path()))?;
+        }
+        Ok(())
+    }
+
+    fn page(&mut self, rows: &[Row]) -> ParquetResult<()> {
+        let [process, thread, alloc, free, free_thread, address, size, stack, free_stack, kind, domain, weight] =
+            self.chunks.as_mut_slice()
+        else {
+            return Ok(());
+        };
+        let buffers = &mut self.buffers;
+        buffers.required(process, rows, |r| r.process.into())?;
+        buffers.required(thread, rows, |r| r.thread.into())?;
+        buffers.required(alloc, rows, |r| r.alloc_ns)?;
+        buffers.optional(free, rows, |r| (r.free_ns != NO_TIME).then_some(r.free_ns))?;
+        buffers.optional(free_thread, rows, |r| id(r.free_thread))?;
+        buffers.required(address, rows, |r| long(r.address))?;
+        buffers.required(size, rows, |r| long(r.size))?;
+        buffers.required(stack, rows, |r| r.stack.into())?;
+        buffers.optional(free_stack, rows, |r| id(r.free_stack))?;
+        buffers.required(kind, rows, |r| r.kind.into())?;
+        buffers.required(domain, rows, |r| r.domain().into())?;
+        let sampling = self.sampling;
+        if sampling.is_exact() {
+            buffers.required(weight, rows, |_| 1f64.to_bits().cast_signed())?;
+        } else {
+            let weigh = |r: &Row| if r.is_mmap { 1.0 } else { sampling.weight(r.size) };
+            buffers.required(weight, rows, |r| weigh(r).to_bits().cast_signed())?;
+        }
+        self.rows += rows.len() as u64;
+        self.rows_in_group += rows.len();
+        if self.rows_in_group >= ROW_GROUP_ROWS { self.close_group() } else { Ok(()) }
+    }
+
+    fn close_group(&mut self) -> ParquetResult<()> {
+        self.rows_in_group = 0;
+        write_row_group(&mut self.file, &mut self.chunks)
+    }
+
+    /// Completes the file and gives it its name.
+    pub(crate) fn finish(mut self) -> Result<TableFile, Error> {
+        let end = |writer: &mut Self| -> ParquetResult<u64> {
+            if writer.rows_in_group > 0 {
+                writer.close_group()?;
+            }
+            writer.file.finish()?;
+            Ok(writer.file.bytes_written() as u64)
+        };
+        let bytes = end(&mut self).map_err(Error::parquet("write", self.unfinished.path()))?;
+        self.unfinished.finish(self.rows, bytes)
+    }
+}
+
+/// Values of one column of one page.
+#[derive(Default)]
+struct Buffers {
+    values: Vec<i64>,
+    present: Vec<bool>,
+}
+
+impl Buffers {
+    #[inline(always)]
+    fn required(&mut self, chunk: &mut Chunk, rows: &[Row], get: impl Fn(&Row) -> i64) -> ParquetResult<()> {
+        let Some(first) = rows.first().map(&get) else { return Ok(()) };
+        if rows.iter().all(|row| get(row) == first) {
+            return chunk.constant_page(Some(first), rows.len(), false);
+        }
+        self.values.clear();
+        self.values.extend(rows.iter().map(get));
+        chunk.page(&self.values, None, rows.len(), false)
+    }
+
+    #[inline(always)]
+    fn optional(&mut self, chunk: &mut Chunk, rows: &[Row], get: impl Fn(&Row) -> Option<i64>) -> ParquetResult<()> {
+        let first = rows.first().and_then(&get);
+        if rows.iter().all(|row| get(row) == first) {
+            return chunk.constant_page(first, rows.len(), true);
+        }
+        self.values.clear();
+        if rows.iter().all(|row| get(row).is_some()) {
+            self.values.extend(rows.iter().map(|row| get(row).unwrap_or(0)));
+            return chunk.page(&self.values, None, rows.len(), true);
+        }
+        self.values.extend(rows.iter().filter_map(&get));
+        self.present.clear();
+        self.present.extend(rows.iter().map(|row| get(row).is_some()));
+        chunk.page(&self.values, Some(&self.present), rows.len(), true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::DataType;
+
+    use super::*;
+
+    #[test]
+    fn columns_are_those_of_the_schema() {
+        assert_eq!(ALLOCATIONS.columns.len(), COLUMNS.len());
+        for (declared, (name, physical, encoder)) in ALLOCATIONS.columns.iter().zip(COLUMNS) {
+            assert_eq!(declared.name, name);
+            let data_type = match physical {
+                Physical::Int32 => DataType::Int32,
+                Physical::Int64 => DataType::Int64,
+                Physical::Double => DataType::Float64,
+                Physical::Text(_) => DataType::Utf8,
+            };
+            assert_eq!((declared.data_type)(), data_type, "{name}");
+            assert!(encoder == Encoder::Dictionary || data_type == DataType::Int64, "{name}");
+        }
+    }
+}
