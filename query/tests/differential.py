@@ -141,7 +141,8 @@ def dump(path):
 
     kept.append(deeper(20))
     # A file name that is no text.
-    exec(compile("kept = [object() for _ in range(9)]", b"/srv/\xff\xfe.py".decode("utf-8", "surrogateescape"), "exec"))
+    odd = {}
+    exec(compile("kept = [bytearray(9) for _ in range(9)]", b"/srv/\xff\xfe.py".decode("utf-8", "surrogateescape"), "exec"), odd)
     taken = tracemalloc.take_snapshot()
     tracemalloc.stop()
     taken.note = {"why": ["test", 1.5, None, True, b"x", {1, 2}, (1, -5, 1 << 70)]}

@@ -30,7 +30,8 @@ def format_size():
 
 
 def translate(sql):
-    """DataFusion's dialect into DuckDB's: `/` of integers and struct literals differ."""
+    """DataFusion's dialect into DuckDB's: struct literals and first_value as an aggregate differ."""
+    sql = re.sub(r"first_value\((\S+) ORDER BY ([^)]+)\)", r"first(\1 ORDER BY \2)", sql)
     return re.sub(r"named_struct\('filename', ([^,]+), 'lineno', ([^,]+), 'function', ([^)]+)\)",
                   r"{'filename': \1, 'lineno': \2, 'function': \3}", sql.replace("make_array(", "list_value("))
 

@@ -25,7 +25,7 @@ impl<'a> Source<'a> {
 
     /// Whether every allocation was recorded, so that there are no errors to add up.
     fn is_exact(&self) -> bool {
-        self.opened.metadata.get("sampling_interval").is_none_or(|interval| interval == "0")
+        self.opened.metadata.get("sample_interval").is_none_or(|interval| interval == "0")
     }
 
     /// Which rows of `allocations` are live at a moment; without the condition on their processes at the end.

@@ -50,7 +50,7 @@ impl Snapshot {
         let facts = [
             ("source", SOURCE_TRACEMALLOC.to_owned()),
             ("traceback_limit", self.traceback_limit.to_string()),
-            ("sampling_interval", "0".to_owned()),
+            ("sample_interval", "0".to_owned()),
             ("bin_width_ns", "1".to_owned()),
         ];
         Ok(builder.seal(facts.map(|(key, value)| (key.to_owned(), value)))?)

@@ -45,7 +45,7 @@ fn formats_have_source_lines() {
     let frames = traceback(&[("a.py", 2), ("b.py", 4)]);
     let a = ["  File \"a.py\", line 2", "    <a.py, 2>"];
     let b = ["  File \"b.py\", line 4", "    <b.py, 4>"];
-    let both = |x: [&str; 2], y: [&str; 2]| [x, y].concat();
+    let both = |x: [&'static str; 2], y: [&'static str; 2]| [x, y].concat();
     assert_eq!(frames.format(None, &mut source), both(a, b));
     assert_eq!(frames.format(Some(1), &mut source), a);
     assert!(frames.format(Some(-1), &mut source).is_empty());
@@ -83,7 +83,7 @@ fn limits_are_cpythons_in_both_orders() {
 #[test]
 fn source_files_are_read_and_missing_ones_are_not() {
     let scratch = Scratch::new();
-    let path = scratch.path().join("a.py");
+    let path = scratch.join("a.py");
     std::fs::write(&path, b"first\n   \n\tthird \xff\n").unwrap();
     let name = path.to_str().unwrap();
     let mut files = SourceFiles::default();
