@@ -32,6 +32,11 @@ pub static RELATIONS: &[(&str, &str)] = &[
         "How groups changed, largest change first, as `tmq diff` has it",
     ),
     ("traceback(stack_id => N, recording => NAME)", "The frames of one stack, most recent first"),
+    (
+        "traced_memory(at => 'end', since => 'start', recording => NAME)",
+        "As tracemalloc's get_traced_memory: bytes live at a moment (current), the most that were live at once since \
+         another (peak), and when (peak_ns); since does what reset_peak does",
+    ),
 ];
 
 /// Plans the relations.
@@ -51,6 +56,7 @@ impl Relations {
             "statistics" => self.statistics(&mut arguments),
             "compare_to" => self.compare_to(&mut arguments),
             "traceback" => self.traceback(&mut arguments),
+            "traced_memory" => self.traced_memory(&mut arguments),
             _ => return Ok(None),
         }?;
         arguments.finish()?;
@@ -84,6 +90,13 @@ impl Relations {
         };
         let recording = arguments.text("recording")?;
         self.each(recording, |index| report::frames_sql(self.planner.recordings(), index, stack))
+    }
+
+    fn traced_memory(&self, arguments: &mut Arguments) -> Result<LogicalPlan> {
+        let moment = arguments.moment("at")?.unwrap_or(Moment::End);
+        let since = arguments.moment("since")?.unwrap_or(Moment::Start);
+        let recording = arguments.text("recording")?;
+        self.each(recording, |index| report::traced_memory_sql(self.planner.recordings(), index, &moment, &since))
     }
 
     fn statistics(&self, arguments: &mut Arguments) -> Result<LogicalPlan> {
@@ -195,6 +208,7 @@ impl Arguments {
             "statistics" => &["group_by", "at"],
             "compare_to" => &["old", "new", "group_by"],
             "traceback" => &["stack_id", "recording"],
+            "traced_memory" => &["at", "since", "recording"],
             _ => return Ok(None),
         };
         let mut given = Vec::new();

@@ -2,6 +2,7 @@
 //!
 //! - `contract`: what CPython's tracemalloc answers, in Rust types, in SQL, in pickles.
 //! - `duckdb`: the canned questions in another engine.
+//! - `moments`: several moments side by side, addresses.
 //! - `reports`: every report against a naive computation.
 //! - `session`: opening, several recordings, permissions.
 //! - `slt`: behaviour in SQL, in files.
@@ -9,6 +10,7 @@
 
 mod contract;
 mod duckdb;
+mod moments;
 mod reports;
 mod session;
 mod slt;

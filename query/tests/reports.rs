@@ -106,6 +106,9 @@ fn filter_matches(made: &Generated, group_by: GroupBy, filter: &FrameFilter, a: 
     let stack = &made.stacks[a.stack_id as usize];
     let seeds = matches!(group_by, GroupBy::Lineno | GroupBy::Filename | GroupBy::Traceback);
     let leaf = if seeds { stack.leaf_frame_id } else { stack.user_leaf_frame_id };
+    if filter.domain.is_some_and(|domain| domain != a.domain) {
+        return false;
+    }
     let frames = if filter.any_frame { stack.frames.clone() } else { vec![leaf] };
     frames.iter().map(|f| &made.frames[*f as usize]).any(|f| match filter.subject {
         Subject::File => {
@@ -123,16 +126,17 @@ fn filter_matches(made: &Generated, group_by: GroupBy, filter: &FrameFilter, a: 
 fn kept(made: &Generated, group_by: GroupBy, filters: &Filters, a: &AllocationsRow) -> bool {
     let mut inclusive = false;
     let mut included = false;
+    let mut asked = false;
     for f in &filters.frames {
         let hit = filter_matches(made, group_by, f, a);
         if f.inclusive {
             inclusive = true;
+            asked |= f.domain.is_some();
             included |= hit;
         } else if hit {
             return false;
         }
     }
-    let mut asked = false;
     for d in &filters.domains {
         let hit = d.domain == a.domain;
         if d.inclusive {
@@ -292,6 +296,10 @@ async fn filters_keep_what_the_algebra_says() {
         (vec!["i*.py"], vec![domain(true, 1)]),
         (vec!["x*.py"], vec![domain(true, 1), domain(true, 0)]),
         (vec!["i*.py"], vec![domain(false, 0)]),
+        (vec!["i*file_2*.c", "I*file_1*.c"], vec![domain(true, 1)]),
+        (vec!["idomain:1:*.c"], vec![]),
+        (vec!["Idomain:1:*file_1*.c", "i*.py", "xdomain:0:*_3.py"], vec![]),
+        (vec!["xdomain:1:*.c", "Xdomain:0:*.py:3", "x*file_4.c"], vec![domain(true, 1), domain(true, 0)]),
     ] {
         let filters = Filters { frames: frames.iter().map(|f| filter(f)).collect(), domains };
         for group_by in [GroupBy::Site, GroupBy::Lineno, GroupBy::Traceback, GroupBy::Size, GroupBy::Domain] {

@@ -55,7 +55,7 @@ async fn check(session: &Session, block: &str, path: &Path) -> (String, bool) {
     let (sql, expected) = rest.split_once("\n----").unwrap_or((rest, ""));
     let got = answer(session, sql).await.unwrap_or_else(|e| panic!("{}: {sql}\n{e}", path.display()));
     let same = expected.trim() == got.trim();
-    (format!("query\n{sql}\n----\n{}", got.trim_end()), same)
+    (format!("query\n{sql}\n----\n{}", got.trim_end()).trim_end().to_owned(), same)
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ mod keys;
 mod sql;
 mod template;
 
-pub(crate) use blocks::{frames_sql, live_rows_sql, moment_sql};
+pub(crate) use blocks::{frames_sql, live_rows_sql, moment_sql, traced_memory_sql};
 pub use filter::{DomainFilter, Filters, FrameFilter, Subject};
 pub use group::{GroupBy, Mode};
 pub(crate) use sql::sql;
@@ -88,8 +88,9 @@ impl Default for Groups {
     }
 }
 
-/// How groups changed. With more than two sides, each side after the first is compared with the first, and the columns
-/// `size_1`, `count_1`, `size_2`, ... follow for the sides in order; `size` and `count` are those of the last side.
+/// How groups changed from the first side to the last. With more than two sides, the columns
+/// `size_1`, `count_1`, `size_2`, ... follow for the sides in order, and `trend`: `grows` or `shrinks` if no step goes the
+/// other way, `steady` if all sizes are equal, else `varies`. `size` and `count` are those of the last side.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Diff {
     /// What is compared, oldest first; at least two. Groups are matched by content.
@@ -114,6 +115,8 @@ pub struct Side {
 }
 
 /// The history of an address: each block that contained it, in order of time.
+///
+/// An imported recording has no addresses.
 ///
 /// Columns: `pid`, `process_id`, `thread_id`, `thread`, `state` (`live`, `freed` or `later` at the moment), `address`,
 /// `offset_bytes` (of the asked address in the block), `size`, `kind`, `domain`, `alloc_ns`, `free_ns`, `free_thread_id`,

@@ -99,6 +99,14 @@ impl Filter {
 }
 
 /// A filter on the domain of traces.
+///
+/// ```
+/// use tmq_query::tracemalloc::{DomainFilter, Frame, Trace, Traceback};
+///
+/// let trace = Trace { domain: 3, size: 7, traceback: Traceback::new(vec![Frame::unknown()]) };
+/// assert!(DomainFilter { inclusive: true, domain: 3 }.match_trace(&trace));
+/// assert!(!DomainFilter { inclusive: false, domain: 3 }.match_trace(&trace));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct DomainFilter {
     /// Whether matching traces are kept or dropped.
@@ -115,7 +123,14 @@ impl DomainFilter {
     }
 }
 
-/// Either filter.
+/// Either filter, as [`super::Snapshot::filter_traces`] takes them.
+///
+/// ```
+/// use tmq_query::tracemalloc::{AnyFilter, DomainFilter, Filter};
+///
+/// let filters: [AnyFilter; 2] = [Filter::new(true, "*.py").into(), DomainFilter { inclusive: false, domain: 1 }.into()];
+/// assert!(filters[0].inclusive() && !filters[1].inclusive());
+/// ```
 #[derive(Clone, Debug)]
 pub enum AnyFilter {
     /// On files and lines.

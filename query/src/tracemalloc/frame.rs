@@ -17,6 +17,14 @@ pub const UNKNOWN: &str = "<unknown>";
 ///
 /// CPython up to 3.6, the seed, keeps the most recent frame first; 3.7 and later the oldest. It decides how tracebacks
 /// compare, which breaks ties, and which frame stands for a traceback in text.
+///
+/// ```
+/// use tmq_query::tracemalloc::{Frame, Order, Traceback};
+///
+/// let traceback = Traceback::new(vec![Frame::new("a.py", 2), Frame::new("b.py", 4)]);
+/// assert_eq!(traceback.first_in(Order::MostRecentFirst).unwrap().to_string(), "a.py:2");
+/// assert_eq!(traceback.first_in(Order::OldestFirst).unwrap().to_string(), "b.py:4");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Order {
     /// CPython 3.4 to 3.6.
@@ -27,6 +35,16 @@ pub enum Order {
 }
 
 /// A place in a source file. Ordered by file name (by code points) and line.
+///
+/// ```
+/// use tmq_query::tracemalloc::Frame;
+///
+/// let frame = Frame::new("a.py", 2);
+/// assert_eq!(frame.to_string(), "a.py:2");
+/// assert_eq!(format!("{frame:?}"), "<Frame filename='a.py' lineno=2>");
+/// assert!(frame < Frame::new("a.py", 10) && frame > Frame::new("B.py", 99));
+/// assert_eq!(Frame::unknown().to_string(), "<unknown>:0");
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Frame {
     /// The file; [`UNKNOWN`] if it is not known.
@@ -118,6 +136,15 @@ impl Traceback {
 
     /// The traceback as lines, most recent frame first, at most `limit` frames, as CPython 3.4 writes it. A negative
     /// limit gives nothing.
+    ///
+    /// ```
+    /// use tmq_query::tracemalloc::{Frame, Traceback};
+    ///
+    /// let traceback = Traceback::new(vec![Frame::new("a.py", 2), Frame::new("b.py", 4)]);
+    /// let mut source = |file: &str, line: i32| (file == "a.py" && line == 2).then(|| "    x = []\n".to_owned());
+    /// let lines = traceback.format(None, &mut source);
+    /// assert_eq!(lines, ["  File \"a.py\", line 2", "    x = []", "  File \"b.py\", line 4"]);
+    /// ```
     pub fn format(&self, limit: Option<i64>, source: &mut impl Source) -> Vec<String> {
         let limit = limit.map_or(self.frames.len(), |l| usize::try_from(l.max(0)).unwrap_or(usize::MAX));
         lines(self.frames.iter().take(limit), source)
@@ -126,6 +153,17 @@ impl Traceback {
     /// The same as CPython 3.7 and later write it: oldest frame first unless `most_recent_first`. A positive limit keeps
     /// the most recent frames, a negative one all but that many of the most recent (CPython's documentation says
     /// otherwise; this is what its code does).
+    ///
+    /// ```
+    /// use tmq_query::tracemalloc::{Frame, SourceFiles, Traceback};
+    ///
+    /// let traceback = Traceback::new(vec![Frame::new("/no/a.py", 2), Frame::new("/no/b.py", 4), Frame::new("/no/c.py", 6)]);
+    /// let mut files = SourceFiles::default();
+    /// let oldest_first = traceback.format_since_37(Some(2), false, &mut files);
+    /// assert_eq!(oldest_first, ["  File \"/no/b.py\", line 4", "  File \"/no/a.py\", line 2"]);
+    /// let without_most_recent = traceback.format_since_37(Some(-1), true, &mut files);
+    /// assert_eq!(without_most_recent, ["  File \"/no/b.py\", line 4", "  File \"/no/c.py\", line 6"]);
+    /// ```
     pub fn format_since_37(
         &self,
         limit: Option<i64>,
@@ -208,6 +246,13 @@ impl fmt::Debug for Traceback {
 }
 
 /// One block.
+///
+/// ```
+/// use tmq_query::tracemalloc::{Frame, Trace, Traceback};
+///
+/// let trace = Trace { domain: 0, size: 10, traceback: Traceback::new(vec![Frame::new("b.py", 4)]) };
+/// assert_eq!(trace.to_string(), "b.py:4: 10 B");
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Trace {
     /// Its address space: 0 is the heap.
@@ -232,7 +277,14 @@ impl fmt::Debug for Trace {
     }
 }
 
-/// Where the text of source lines comes from.
+/// Where the text of source lines comes from: a closure, or [`SourceFiles`].
+///
+/// ```
+/// use tmq_query::tracemalloc::Source;
+///
+/// let mut source = |file: &str, line: i32| Some(format!("<{file}, {line}>"));
+/// assert_eq!(source.line("a.py", 2).as_deref(), Some("<a.py, 2>"));
+/// ```
 pub trait Source {
     /// The line, with or without its end; none if it cannot be read.
     fn line(&mut self, filename: &str, lineno: i32) -> Option<String>;
@@ -245,6 +297,12 @@ impl<F: FnMut(&str, i32) -> Option<String>> Source for F {
 }
 
 /// Source files of this machine, each read once. A file that has changed since the recording shows its new lines.
+///
+/// ```
+/// use tmq_query::tracemalloc::{Source, SourceFiles};
+///
+/// assert_eq!(SourceFiles::default().line("/does/not/exist", 1), None);
+/// ```
 #[derive(Debug, Default)]
 pub struct SourceFiles {
     files: HashMap<String, Vec<String>>,

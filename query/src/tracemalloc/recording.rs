@@ -16,7 +16,7 @@ use tmq_store::write::RecordingBuilder;
 
 use super::{Frame, Snapshot, Trace, Traceback, UNKNOWN};
 use crate::recording::SOURCE_TRACEMALLOC;
-use crate::report::moment_sql;
+use crate::report::{Filters, moment_sql};
 use crate::{Error, Moment, Session};
 
 /// Rows per part of `allocations`.
@@ -27,11 +27,30 @@ const NO_ADDRESS: i64 = -1;
 impl Snapshot {
     /// Writes a recording in which these blocks are live from start to end. Every domain counts in reports on it.
     ///
+    /// ```no_run
+    /// use tmq_query::tracemalloc::Snapshot;
+    /// use tmq_query::{RecordingRef, Session};
+    ///
+    /// # async fn example() -> Result<(), tmq_query::Error> {
+    /// Snapshot::load("snapshot.pickle")?.write_recording("snapshot.tmq")?;
+    /// let session = Session::open(&[RecordingRef::new("snapshot.tmq")])?;
+    /// let rows = session.sql("SELECT * FROM statistics('lineno', cumulative => true) LIMIT 10").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
-    /// The directory exists or cannot be written.
+    /// The directory exists and is not empty, or cannot be written; nothing of it stays then.
     pub fn write_recording(&self, dir: impl AsRef<Path>) -> Result<(), Error> {
+        let builder = RecordingBuilder::create(&dir, vec!["python".to_owned()])?;
+        self.write_tables(builder).inspect_err(|_| {
+            // The first failure is the one to report.
+            let _ = std::fs::remove_dir_all(dir.as_ref());
+        })
+    }
+
+    fn write_tables(&self, mut builder: RecordingBuilder) -> Result<(), Error> {
         let mut tables = Tables::default();
-        let mut builder = RecordingBuilder::create(dir, vec!["python".to_owned()])?;
         for part in self.traces.chunks(PART_ROWS) {
             let mut rows = AllocationsColumns::default();
             for trace in part {
@@ -49,7 +68,7 @@ impl Snapshot {
         self.write_run(&mut builder, &tables)?;
         let facts = [
             ("source", SOURCE_TRACEMALLOC.to_owned()),
-            ("traceback_limit", self.traceback_limit.to_string()),
+            ("max_depth", self.traceback_limit.to_string()),
             ("sample_interval", "0".to_owned()),
             ("bin_width_ns", "1".to_owned()),
         ];
@@ -268,22 +287,40 @@ fn hash(bytes: impl Iterator<Item = u8>) -> i64 {
 }
 
 impl Session {
-    /// The heap blocks live at a moment of a recording (of an imported one: those of every domain). Under sampling each
-    /// recorded block stands as often as its weight says, rounded.
+    /// The blocks live at a moment of a recording that the filters keep: without a filter on domains those of the heap,
+    /// of an imported recording those of every domain. Under sampling, equal blocks (stack, domain and size) stand as
+    /// often as their weights say together, rounded.
+    ///
+    /// ```no_run
+    /// use tmq_query::report::Filters;
+    /// use tmq_query::tracemalloc::KeyType;
+    /// use tmq_query::{Moment, RecordingRef, Session};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let session = Session::open(&[RecordingRef::parse("app.tmq")?])?;
+    /// let before = session.snapshot(0, &Moment::Share(0.5), &Filters::default()).await?;
+    /// let after = session.snapshot(0, &Moment::End, &Filters::default()).await?;
+    /// for change in after.compare_to(&before, KeyType::Lineno, false)?.iter().take(10) {
+    ///     println!("{change}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// The moment is not known, or the query fails.
-    pub async fn snapshot(&self, recording: usize, moment: &Moment) -> Result<Snapshot, Error> {
+    pub async fn snapshot(&self, recording: usize, moment: &Moment, filters: &Filters) -> Result<Snapshot, Error> {
         let opened = self.opened(recording)?;
-        let limit = opened.metadata.get("traceback_limit").and_then(|v| v.parse().ok());
-        let (stacks_sql, blocks_sql) = moment_sql(self.all(), recording, moment)?;
+        let limit = opened.metadata.get("max_depth").and_then(|v| v.parse().ok()).filter(|limit| *limit > 0);
+        let (stacks_sql, blocks_sql) = moment_sql(self.all(), recording, moment, filters)?;
         let mut tracebacks: HashMap<i32, Traceback> = HashMap::new();
         let mut deepest = 0;
         for batch in self.sql(&stacks_sql).await?.collect().await? {
             let ids = batch.column(0).as_primitive::<Int32Type>();
             let frames = batch.column(1).as_list::<i32>();
+            let whole = batch.column(2).as_boolean();
             for (row, id) in ids.values().iter().enumerate() {
-                let traceback = traceback(frames.value(row).as_ref());
+                let traceback = traceback(frames.value(row).as_ref(), whole.value(row));
                 deepest = deepest.max(traceback.frames().len());
                 tracebacks.insert(*id, traceback);
             }
@@ -306,8 +343,8 @@ impl Session {
     }
 }
 
-/// A list of {filename, lineno} as a traceback.
-fn traceback(frames: &dyn Array) -> Traceback {
+/// A list of {filename, lineno} as a traceback; how deep the stack was is known if it is there as a whole.
+fn traceback(frames: &dyn Array, whole: bool) -> Traceback {
     let frames = frames.as_struct();
     let files = frames.column(0).as_string_view();
     let lines = frames.column(1).as_primitive::<Int32Type>();
@@ -316,6 +353,6 @@ fn traceback(frames: &dyn Array) -> Traceback {
         .zip(lines.values())
         .map(|(file, line)| Frame::new(Arc::<str>::from(file.unwrap_or(UNKNOWN)), *line))
         .collect();
-    let total = u32::try_from(frames.len()).ok();
+    let total = u32::try_from(frames.len()).ok().filter(|_| whole);
     Traceback::new(frames).with_total(total)
 }

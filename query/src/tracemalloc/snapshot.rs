@@ -11,6 +11,13 @@ use super::repr::repr;
 use super::statistic::{Statistic, StatisticDiff};
 
 /// What makes a group.
+///
+/// ```
+/// use tmq_query::tracemalloc::KeyType;
+///
+/// assert_eq!("lineno".parse(), Ok(KeyType::Lineno));
+/// assert_eq!("line".parse::<KeyType>().unwrap_err().to_string(), "unknown key_type: 'line'");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyType {
     /// All frames.
@@ -35,6 +42,14 @@ impl FromStr for KeyType {
 }
 
 /// What CPython's module raises, in its words.
+///
+/// ```
+/// use tmq_query::tracemalloc::{ContractError, KeyType, Snapshot};
+///
+/// let error = Snapshot::new(vec![], 1).statistics(KeyType::Traceback, true).unwrap_err();
+/// assert_eq!(error, ContractError::CumulativeTraceback);
+/// assert_eq!(error.to_string(), "cumulative mode cannot by used with key type 'traceback'");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ContractError {
@@ -90,6 +105,15 @@ impl Snapshot {
     }
 
     /// A new snapshot of the traces that filters keep: any inclusive one matches (or there is none), and no exclusive one.
+    ///
+    /// ```
+    /// use tmq_query::tracemalloc::{DomainFilter, Filter, Frame, Snapshot, Trace, Traceback};
+    ///
+    /// let trace = |domain, file| Trace { domain, size: 8, traceback: Traceback::new(vec![Frame::new(file, 1)]) };
+    /// let snapshot = Snapshot::new(vec![trace(0, "a.py"), trace(1, "a.py"), trace(0, "b.py")], 1);
+    /// let filters = [Filter::new(true, "a.*").into(), DomainFilter { inclusive: false, domain: 1 }.into()];
+    /// assert_eq!(snapshot.filter_traces(&filters).traces, [trace(0, "a.py")]);
+    /// ```
     #[must_use]
     pub fn filter_traces(&self, filters: &[AnyFilter]) -> Self {
         let (inclusive, exclusive): (Vec<_>, Vec<_>) = filters.iter().partition(|f| f.inclusive());
@@ -116,8 +140,21 @@ impl Snapshot {
         Ok(statistics)
     }
 
-    /// How groups changed since `old`, largest change first: |size_diff|, size, |count_diff|, count and traceback, all
+    /// How groups changed since `old`, as CPython has it: largest change first: |size_diff|, size, |count_diff|, count and traceback, all
     /// descending. Groups that did not change are there too.
+    ///
+    /// ```
+    /// use tmq_query::tracemalloc::{Frame, KeyType, Snapshot, Trace, Traceback};
+    ///
+    /// let trace = |size, line| Trace { domain: 0, size, traceback: Traceback::new(vec![Frame::new("a.py", line)]) };
+    /// let old = Snapshot::new(vec![trace(10, 2), trace(66, 7)], 1);
+    /// let new = Snapshot::new(vec![trace(10, 2), trace(400, 9)], 1);
+    /// let changes = new.compare_to(&old, KeyType::Lineno, false).unwrap();
+    /// let lines: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    /// assert_eq!(lines[0], "a.py:9: size=400 B (+400 B), count=1 (+1), average=400 B");
+    /// assert_eq!(lines[1], "a.py:7: size=0 B (-66 B), count=0 (-1)");
+    /// assert_eq!(lines[2], "a.py:2: size=10 B (+0 B), count=1 (+0), average=10 B");
+    /// ```
     ///
     /// # Errors
     /// What CPython raises.

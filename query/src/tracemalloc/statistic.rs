@@ -7,6 +7,13 @@ use super::format::format_size;
 use super::frame::{Order, Traceback};
 
 /// Bytes and blocks of one group.
+///
+/// ```
+/// use tmq_query::tracemalloc::{Frame, Statistic, Traceback};
+///
+/// let statistic = Statistic { traceback: Traceback::new(vec![Frame::new("b.py", 1)]), size: 66, count: 2 };
+/// assert_eq!(statistic.to_string(), "b.py:1: size=66 B, count=2, average=33 B");
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Statistic {
     /// The group.
@@ -48,6 +55,14 @@ impl fmt::Debug for Statistic {
 
 /// How one group changed. A group that is gone has size and count 0; one that is new has differences equal to its size
 /// and count.
+///
+/// ```
+/// use tmq_query::tracemalloc::{Frame, StatisticDiff, Traceback};
+///
+/// let traceback = Traceback::new(vec![Frame::new("gone.py", 1)]);
+/// let gone = StatisticDiff { traceback, size: 0, size_diff: -100, count: 0, count_diff: -1 };
+/// assert_eq!(gone.to_string(), "gone.py:1: size=0 B (-100 B), count=0 (-1)");
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct StatisticDiff {
     /// The group.

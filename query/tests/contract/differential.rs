@@ -1,7 +1,11 @@
-//! CPython's module against the Rust types and the SQL reports: random snapshots, row by row and in order.
+//! CPython's module against the Rust types and the SQL reports: random snapshots that each CPython dumps are loaded and
+//! imported, and every answer is compared row by row and in order.
 //!
-//! Every CPython from 3.6 on that can be found takes part: 3.6 has the seed's order of frames, later ones the other.
+//! Every CPython from 3.6 on that can be found takes part: 3.6 has the seed's order of frames, later ones the other. The
+//! layouts of dumps are those of all versions from 3.4 on.
 
+use std::cmp::Reverse;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -9,59 +13,46 @@ use serde_json::Value;
 use tmq_query::report::{
     Diff, DomainFilter as ReportDomain, Filters, FrameFilter, GroupBy, Groups, Measure, Mode, Report, Side, Subject,
 };
-use tmq_query::tracemalloc::{AnyFilter, DomainFilter, Filter, Frame, KeyType, Order, Snapshot, Trace, Traceback};
+use tmq_query::tracemalloc::{AnyFilter, DomainFilter, Filter, Frame, KeyType, Order, Snapshot, Traceback};
 use tmq_query::{Moment, RecordingRef, Session};
 
 use crate::support::{Scratch, texts};
 
-/// Cases for each CPython.
-const CASES: usize = 400;
-/// Cases that are also written as recordings and asked in SQL, in the seed's order.
-const SQL_CASES: usize = 60;
+/// Pairs of snapshots, over all CPythons.
+const CASES: usize = 2000;
 
-/// Interpreters to compare with, by version: those of pyenv, or the one on the path.
+/// Interpreters to compare with, by version: those of pyenv, and those on the path.
 pub(super) fn pythons() -> Vec<PathBuf> {
     let versions = std::env::var_os("HOME").map(|home| Path::new(&home).join(".pyenv/versions"));
     let entries = versions.and_then(|dir| std::fs::read_dir(dir).ok()).into_iter().flatten().flatten();
     let mut found: Vec<PathBuf> = entries
         .filter(|e| !e.file_name().to_string_lossy().starts_with("2."))
         .map(|e| e.path().join("bin/python3"))
+        .chain(["/usr/local/bin/python3", "/usr/bin/python3"].map(PathBuf::from))
         .filter(|p| p.exists())
         .collect();
-    if found.is_empty() {
-        found.push("python3".into());
-    }
     found.sort();
     found
 }
 
-pub(super) fn script(python: &Path, args: &[&str]) -> Option<String> {
+pub(super) fn script(python: &Path, args: &[&str]) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/differential.py");
-    let output = Command::new(python).arg(script).args(args).env("PYTHONIOENCODING", "utf-8").output().ok()?;
+    let output = Command::new(python).arg(script).args(args).env("PYTHONIOENCODING", "utf-8").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Some(String::from_utf8(output.stdout).unwrap())
+    String::from_utf8(output.stdout).unwrap()
 }
 
-fn number(value: &Value) -> i64 {
+fn number_of(value: &Value) -> i64 {
     value.as_i64().unwrap()
 }
 
 fn line(value: &Value) -> i32 {
-    i32::try_from(number(value)).unwrap()
+    i32::try_from(number_of(value)).unwrap()
 }
 
 fn frames(value: &Value) -> Vec<Frame> {
     let frames = value.as_array().unwrap().iter();
     frames.map(|f| Frame::new(f[0].as_str().unwrap(), line(&f[1]))).collect()
-}
-
-fn snapshot(case: &Value, name: &str, order: Order) -> Snapshot {
-    let traces = case[name].as_array().unwrap().iter().map(|t| Trace {
-        domain: line(&t[0]),
-        size: number(&t[1]),
-        traceback: Traceback::new(frames(&t[2])).with_total(Some(line(&t[3]) as u32)),
-    });
-    Snapshot::new(traces.collect(), line(&case["limit"]) as u32).with_order(order)
 }
 
 fn filter(value: &Value) -> AnyFilter {
@@ -77,11 +68,23 @@ fn filter(value: &Value) -> AnyFilter {
     filter.into()
 }
 
-fn check_types(case: &Value) -> usize {
-    let order = if case["new_order"] == true { Order::OldestFirst } else { Order::MostRecentFirst };
-    let (new, old) = (snapshot(case, "new", order), snapshot(case, "old", order));
-    let asks = case["asks"].as_array().unwrap();
-    for ask in asks {
+fn order(case: &Value) -> Order {
+    if case["new_order"] == true { Order::OldestFirst } else { Order::MostRecentFirst }
+}
+
+/// The old and the new snapshot of a case.
+fn load(dir: &Path, number: usize, case: &Value) -> [Snapshot; 2] {
+    let snapshots = ["old", "new"].map(|name| Snapshot::load(dir.join(format!("{number}-{name}.pickle"))).unwrap());
+    for (snapshot, blocks) in snapshots.iter().zip(case["blocks"].as_array().unwrap()) {
+        assert_eq!(snapshot.traces.len() as i64, number_of(blocks));
+        assert_eq!(i64::from(snapshot.traceback_limit), number_of(&case["limit"]));
+    }
+    snapshots.map(|snapshot| snapshot.with_order(order(case)))
+}
+
+fn check_types(case: &Value, [old, new]: &[Snapshot; 2]) {
+    let order = order(case);
+    for ask in case["asks"].as_array().unwrap() {
         let filters: Vec<AnyFilter> = ask["filters"].as_array().unwrap().iter().map(filter).collect();
         let (new, old) = (new.filter_traces(&filters), old.filter_traces(&filters));
         let key: KeyType = ask["key"].as_str().unwrap().parse().unwrap();
@@ -114,44 +117,31 @@ fn check_types(case: &Value) -> usize {
         };
         assert_eq!(Value::from(got), format[1], "{case}");
     }
-    asks.len()
 }
 
 fn list(traceback: &Traceback) -> Value {
     traceback.frames().iter().map(|f| serde_json::json!([*f.filename, f.lineno])).collect()
 }
 
-#[test]
-fn types_answer_as_cpython() {
-    let mut compared = 0;
-    for (seed, python) in pythons().iter().enumerate() {
-        let Some(output) = script(python, &["cases", &seed.to_string(), &CASES.to_string()]) else { return };
-        for case in output.lines() {
-            compared += check_types(&serde_json::from_str(case).unwrap());
-        }
-    }
-    assert!(compared > CASES, "{compared}");
-}
-
-/// A filter of the module as one of reports; those on file and domain at once have no equal.
-fn report_filters(ask: &Value) -> Option<Filters> {
+/// Filters of the module as those of reports.
+fn report_filters(ask: &Value) -> Filters {
     let mut filters = Filters::default();
     for value in ask["filters"].as_array().unwrap() {
         match filter(value) {
             AnyFilter::Domain(f) => {
                 filters.domains.push(ReportDomain { inclusive: f.inclusive, domain: f.domain });
             }
-            AnyFilter::Frames(f) if f.domain.is_some() => return None,
             AnyFilter::Frames(f) => filters.frames.push(FrameFilter {
                 inclusive: f.inclusive,
                 any_frame: f.all_frames,
                 subject: Subject::File,
                 pattern: f.filename_pattern().to_owned(),
                 line: f.lineno,
+                domain: f.domain,
             }),
         }
     }
-    Some(filters)
+    filters
 }
 
 async fn answer(session: &Session, report: &Report) -> Vec<Vec<String>> {
@@ -169,7 +159,7 @@ fn shown(row: &[String], group_by: GroupBy) -> String {
 }
 
 fn wanted(frames: &Value, group_by: GroupBy) -> String {
-    let frames = frames.as_array().unwrap().iter().map(|f| (f[0].as_str().unwrap(), number(&f[1])));
+    let frames = frames.as_array().unwrap().iter().map(|f| (f[0].as_str().unwrap(), number_of(&f[1])));
     match group_by {
         GroupBy::Traceback => {
             let frames = frames.map(|(file, line)| format!("{{filename: {file}, lineno: {line}, function: ??}}"));
@@ -179,40 +169,105 @@ fn wanted(frames: &Value, group_by: GroupBy) -> String {
     }
 }
 
-async fn check_sql(case: &Value) {
-    let scratch = Scratch::new();
-    for name in ["old", "new"] {
-        let snapshot = snapshot(case, name, Order::MostRecentFirst);
-        snapshot.write_recording(scratch.join(&format!("{name}.tmq"))).unwrap();
+/// The module's rows in the seed's order. Only tracebacks can tie in another one.
+fn in_seeds_order<'a>(ask: &'a Value, name: &str, order: Order) -> Vec<&'a Value> {
+    let mut rows: Vec<&Value> = ask[name].as_array().unwrap().iter().collect();
+    if order == Order::OldestFirst && ask["key"] == "traceback" {
+        let numbers = |row: &Value| match name {
+            "statistics" => vec![number_of(&row[1]), number_of(&row[2])],
+            _ => vec![number_of(&row[2]).abs(), number_of(&row[1]), number_of(&row[4]).abs(), number_of(&row[3])],
+        };
+        rows.sort_by_key(|row| Reverse((numbers(row), frames(&row[0]))));
     }
-    let session = Session::open(&["old", "new"].map(|n| RecordingRef::new(scratch.join(&format!("{n}.tmq"))))).unwrap();
-    for ask in case["asks"].as_array().unwrap() {
-        let Some(filters) = report_filters(ask) else { continue };
-        let group_by: GroupBy = ask["key"].as_str().unwrap().parse().unwrap();
-        let mode = if ask["cumulative"] == true { Mode::Cumulative } else { Mode::MostRecent };
-        let groups =
-            Groups { recording: 1, group_by, mode, filters: filters.clone(), limit: None, ..Groups::default() };
-        let rows = answer(&session, &Report::Groups(groups)).await;
-        let got: Vec<_> = rows.iter().map(|r| (shown(r, group_by), r[5].clone(), r[6].clone())).collect();
-        let want = ask["statistics"].as_array().unwrap().iter();
-        let want: Vec<_> = want.map(|s| (wanted(&s[0], group_by), s[1].to_string(), s[2].to_string())).collect();
-        assert_eq!(got, want, "{ask}");
-        let sides = [0, 1].map(|recording| Side { recording, measure: Measure::Live(Moment::End) }).to_vec();
-        let diff = Diff { sides, group_by, mode, filters, limit: None };
-        let rows = answer(&session, &Report::Diff(diff)).await;
-        let got: Vec<_> = rows.iter().map(|r| (shown(r, group_by), [6, 7, 9, 10].map(|i| r[i].clone()))).collect();
-        let want = ask["diffs"].as_array().unwrap().iter();
-        let want: Vec<_> = want.map(|s| (wanted(&s[0], group_by), [1, 2, 3, 4].map(|i| s[i].to_string()))).collect();
-        assert_eq!(got, want, "{ask}");
+    rows
+}
+
+/// What both reports are asked.
+fn question(ask: &Value) -> (GroupBy, Mode, Filters) {
+    let mode = if ask["cumulative"] == true { Mode::Cumulative } else { Mode::MostRecent };
+    (ask["key"].as_str().unwrap().parse().unwrap(), mode, report_filters(ask))
+}
+
+async fn check_statistics(session: &Session, ask: &Value, order: Order) {
+    let (group_by, mode, filters) = question(ask);
+    let groups = Groups { group_by, mode, filters, limit: None, ..Groups::default() };
+    let rows = answer(session, &Report::Groups(groups)).await;
+    let got: Vec<_> = rows.iter().map(|r| (shown(r, group_by), r[5].clone(), r[6].clone())).collect();
+    let want = in_seeds_order(ask, "statistics", order).into_iter();
+    let want: Vec<_> = want.map(|s| (wanted(&s[0], group_by), s[1].to_string(), s[2].to_string())).collect();
+    assert_eq!(got, want, "{ask}");
+}
+
+async fn check_diff(session: &Session, ask: &Value, order: Order) {
+    let (group_by, mode, filters) = question(ask);
+    let sides = [0, 1].map(|recording| Side { recording, measure: Measure::Live(Moment::End) }).to_vec();
+    let diff = Diff { sides, group_by, mode, filters, limit: None };
+    let rows = answer(session, &Report::Diff(diff)).await;
+    let got: Vec<_> = rows.iter().map(|r| (shown(r, group_by), [6, 7, 9, 10].map(|i| r[i].clone()))).collect();
+    let want = in_seeds_order(ask, "diffs", order).into_iter();
+    let want: Vec<_> = want.map(|s| (wanted(&s[0], group_by), [1, 2, 3, 4].map(|i| s[i].to_string()))).collect();
+    assert_eq!(got, want, "{ask}");
+}
+
+/// Imports the snapshots of a case and asks one of its questions in SQL: of every second case the statistics of the new
+/// one, of the others the difference.
+async fn check_import(number: usize, case: &Value, [old, new]: &[Snapshot; 2], dir: &Path) {
+    let paths = ["old", "new"].map(|name| dir.join(format!("{number}-{name}.tmq")));
+    new.write_recording(&paths[1]).unwrap();
+    let ask = case["asks"].get(number / 2 % 4);
+    if number.is_multiple_of(2) {
+        let session = Session::open(&[RecordingRef::new(&paths[1])]).unwrap();
+        if let Some(ask) = ask {
+            check_statistics(&session, ask, order(case)).await;
+        }
+        return;
+    }
+    old.write_recording(&paths[0]).unwrap();
+    let session = Session::open(&paths.map(RecordingRef::new)).unwrap();
+    if let Some(ask) = ask {
+        check_diff(&session, ask, order(case)).await;
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn sql_answers_as_cpython() {
-    // The first version is the seed's, if pyenv has it; the typed comparison covers the rest.
-    let Some(python) = pythons().into_iter().find(|p| p.to_string_lossy().contains("/3.6.")) else { return };
-    let Some(output) = script(&python, &["cases", "99", &SQL_CASES.to_string()]) else { return };
-    for case in output.lines() {
-        check_sql(&serde_json::from_str(case).unwrap()).await;
+/// Pairs of snapshots and questions that were compared with one CPython.
+fn check_python(python: &Path, seed: usize, cases: usize) -> (usize, usize) {
+    let scratch = Scratch::new();
+    let dir = scratch.join("");
+    let output = script(python, &["cases", &seed.to_string(), &cases.to_string(), dir.to_str().unwrap()]);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (mut compared, mut asks) = (0, 0);
+    for (number, line) in output.lines().enumerate() {
+        let case: Value = serde_json::from_str(line).unwrap();
+        let snapshots = load(&dir, number, &case);
+        check_types(&case, &snapshots);
+        runtime.block_on(check_import(number, &case, &snapshots, &dir));
+        compared += 1;
+        asks += case["asks"].as_array().unwrap().len();
     }
+    (compared, asks)
+}
+
+#[test]
+fn every_cpython_answers_the_same() {
+    let pythons = pythons();
+    let each = CASES.div_ceil(pythons.len().max(1));
+    let start = std::time::Instant::now();
+    let compared: Vec<(usize, usize)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = pythons
+            .iter()
+            .enumerate()
+            .map(|(seed, python)| scope.spawn(move || check_python(python, seed, each)))
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let cases: usize = compared.iter().map(|(cases, _)| cases).sum();
+    let asks: usize = compared.iter().map(|(_, asks)| asks).sum();
+    // Past the capture of the test harness: the figure is wanted from runs that pass.
+    let _ = writeln!(
+        std::io::stderr(),
+        "compared {cases} pairs of snapshots and {asks} questions with {} CPythons in {:.1} s",
+        pythons.len(),
+        start.elapsed().as_secs_f64()
+    );
+    assert!(cases >= CASES, "{cases}");
 }

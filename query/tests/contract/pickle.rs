@@ -1,6 +1,7 @@
 //! Dumps of every CPython load, and every CPython loads ours.
 
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 use tmq_query::tracemalloc::{DumpFor, Snapshot};
@@ -31,11 +32,9 @@ fn describe(snapshot: &Snapshot) -> Value {
 }
 
 fn dump_for(python: &Path) -> DumpFor {
-    let name = python.to_string_lossy();
-    match ["/3.6", "/3.7", "/3.8"].iter().any(|old| name.contains(old)) {
-        true => DumpFor::Python36,
-        false => DumpFor::Python39,
-    }
+    let version = Command::new(python).args(["-c", "import sys; print(sys.version_info[1])"]).output().unwrap();
+    let minor: u32 = String::from_utf8(version.stdout).unwrap().trim().parse().unwrap();
+    if minor < 9 { DumpFor::Python36 } else { DumpFor::Python39 }
 }
 
 #[test]
@@ -43,7 +42,7 @@ fn dumps_of_cpython_load() {
     let scratch = Scratch::new();
     let path = scratch.join("dump.pickle");
     for python in pythons() {
-        let Some(output) = script(&python, &["dump", path.to_str().unwrap()]) else { return };
+        let output = script(&python, &["dump", path.to_str().unwrap()]);
         let printed: Value = serde_json::from_str(&output).unwrap();
         let snapshot = Snapshot::load(&path).unwrap();
         assert_eq!(snapshot.traceback_limit, 7);
@@ -57,10 +56,10 @@ fn cpython_loads_our_dumps() {
     let scratch = Scratch::new();
     let (ours, theirs) = (scratch.join("ours.pickle"), scratch.join("theirs.pickle"));
     for python in pythons() {
-        let Some(_) = script(&python, &["dump", theirs.to_str().unwrap()]) else { return };
+        script(&python, &["dump", theirs.to_str().unwrap()]);
         for snapshot in [create_snapshots().0, create_snapshots().1, Snapshot::load(&theirs).unwrap()] {
             snapshot.dump(&ours, dump_for(&python)).unwrap();
-            let output = script(&python, &["load", ours.to_str().unwrap()]).unwrap();
+            let output = script(&python, &["load", ours.to_str().unwrap()]);
             let printed: Value = serde_json::from_str(&output).unwrap();
             assert_eq!(printed["limit"], snapshot.traceback_limit);
             assert_eq!(describe(&Snapshot::load(&ours).unwrap()), printed["traces"], "{}", python.display());

@@ -1,9 +1,11 @@
 //! tracemalloc's operations in SQL: snapshots as recordings, reports and relations over them.
 
+use tmq_query::report::{Filters, FrameFilter};
+use tmq_query::tracemalloc::{AnyFilter, Filter};
 use tmq_query::{Error, Moment, RecordingRef, Session};
 
 use super::data::create_snapshots;
-use crate::support::{Scratch, Shape, generate, rows, session_of};
+use crate::support::{Generated, Scratch, Shape, generate, rows, session_of};
 
 fn open(scratch: &Scratch) -> Session {
     let (s1, s2) = create_snapshots();
@@ -64,6 +66,57 @@ async fn snapshots_and_tracebacks_are_relations() {
     assert_eq!(rows(&session, sql).await.concat(), functions);
 }
 
+/// Live heap bytes after every event, by time.
+fn live_bytes(made: &Generated) -> Vec<(i64, i64)> {
+    let mut changes: std::collections::BTreeMap<i64, i64> = std::collections::BTreeMap::new();
+    for a in made.allocations.iter().filter(|a| a.domain == 0) {
+        *changes.entry(a.alloc_ns).or_default() += a.size;
+        let end = made.processes[a.process_id as usize].end_ns;
+        if let Some(gone) = a.free_ns.into_iter().chain(end).min() {
+            *changes.entry(gone).or_default() -= a.size;
+        }
+    }
+    let mut live = 0;
+    changes
+        .into_iter()
+        .map(|(ns, change)| {
+            live += change;
+            (ns, live)
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn traced_memory_is_current_and_peak_of_a_window() {
+    let (_scratch, made, session) = session_of(&Shape::default());
+    let live = live_bytes(&made);
+    let at = |ns: i64| live.iter().take_while(|(t, _)| *t <= ns).last().map_or(0, |(_, bytes)| *bytes);
+    for (since, until) in [(0, made.end_ns / 3), (made.end_ns / 3, made.end_ns / 2), (made.end_ns / 2, made.end_ns / 2)]
+    {
+        let within = live.iter().filter(|(ns, _)| *ns > since && *ns <= until).map(|(_, bytes)| *bytes);
+        let peak = within.max().unwrap_or(0).max(at(since));
+        let sql = format!("SELECT current, peak FROM traced_memory(at => '{until}ns', since => '{since}ns')");
+        assert_eq!(rows(&session, &sql).await, [[at(until).to_string(), peak.to_string()]], "{sql}");
+    }
+    let peak = "SELECT peak, peak_ns FROM traced_memory()";
+    assert_eq!(
+        rows(&session, peak).await,
+        rows(&session, "SELECT live_bytes, at_ns FROM moments WHERE kind = 'peak'").await
+    );
+    let current = "SELECT current FROM traced_memory('end')";
+    assert_eq!(rows(&session, current).await, rows(&session, "SELECT CAST(sum(bytes) AS BIGINT) FROM leaks").await);
+    let (_scratch, empty) = crate::support::empty_session();
+    assert_eq!(rows(&empty, "SELECT current, peak FROM traced_memory()").await, [["0", "0"]]);
+    let scratch = Scratch::new();
+    let imported = open(&scratch);
+    let sql = "SELECT current, peak FROM traced_memory('end', 'start', 's1')";
+    assert_eq!(rows(&imported, sql).await, [["105", "105"]]);
+    assert_eq!(
+        lines(&imported, "SELECT recording, traceback_limit, memory FROM tracer ORDER BY 1").await,
+        ["s1|2|0", "s2|2|0"]
+    );
+}
+
 #[tokio::test]
 async fn wrong_arguments_say_what_is_right() {
     let (_scratch, _, session) = session_of(&Shape { allocations: 10, ..Shape::default() });
@@ -78,6 +131,7 @@ async fn wrong_arguments_say_what_is_right() {
         ("SELECT 1 FROM statistics(at => 'end', at => 'end')", "at is given twice"),
         ("SELECT 1 FROM compare_to('peak')", "compare_to needs two moments"),
         ("SELECT 1 FROM traceback()", "traceback needs a stack"),
+        ("SELECT 1 FROM traced_memory(at => 'start', since => '5ns')", "the window is empty: 5ns is after start"),
         ("SELECT 1 FROM allocations TABLESAMPLE (1)", "TABLESAMPLE is not supported"),
         ("SELECT 1 FROM nowhere", "nowhere"),
     ] {
@@ -119,7 +173,7 @@ async fn snapshots_survive_recordings_and_pickles() {
     let scratch = Scratch::new();
     let session = open(&scratch);
     let (s1, _) = create_snapshots();
-    let back = session.snapshot(0, &Moment::Peak).await.unwrap();
+    let back = session.snapshot(0, &Moment::Peak, &Filters::default()).await.unwrap();
     let key = |t: &tmq_query::tracemalloc::Trace| (t.domain, t.size, t.traceback.clone());
     let sorted = |mut traces: Vec<_>| {
         traces.sort();
@@ -131,8 +185,24 @@ async fn snapshots_survive_recordings_and_pickles() {
     let dir = scratch.join("native.tmq");
     let made = generate(&dir, &Shape::default());
     let session = Session::open(&[RecordingRef::new(dir)]).unwrap();
-    let snapshot = session.snapshot(0, &Moment::End).await.unwrap();
+    let snapshot = session.snapshot(0, &Moment::End, &Filters::default()).await.unwrap();
     let live = made.allocations.iter().filter(|a| a.free_ns.is_none() && a.domain == 0);
     assert_eq!(snapshot.traces.len(), live.clone().count());
     assert_eq!(snapshot.traces.iter().map(|t| t.size).sum::<i64>(), live.map(|a| a.size).sum::<i64>());
+    // Filters in SQL and on the types keep the same.
+    let filters = Filters {
+        frames: vec![
+            FrameFilter::parse(true, true, "*file_1*.c").unwrap(),
+            FrameFilter::parse(false, false, "*.py:3").unwrap(),
+        ],
+        domains: vec![],
+    };
+    let kept = session.snapshot(0, &Moment::End, &filters).await.unwrap();
+    let typed = [
+        AnyFilter::from(Filter::new(true, "*file_1*.c").all_frames()),
+        AnyFilter::from(Filter::new(false, "*.py").lineno(3)),
+    ];
+    let typed = snapshot.filter_traces(&typed);
+    assert!(!kept.traces.is_empty() && kept.traces.len() < snapshot.traces.len());
+    assert_eq!(sorted(kept.traces.iter().map(key).collect()), sorted(typed.traces.iter().map(key).collect()));
 }

@@ -15,7 +15,17 @@ use std::path::Path;
 use super::Snapshot;
 use crate::Error;
 
-/// Which CPython should load a dump.
+/// Which CPython should load a dump: each reads only the layout of its own time.
+///
+/// ```
+/// use tmq_query::tracemalloc::{DumpFor, Frame, Snapshot, Trace, Traceback};
+///
+/// let trace = Trace { domain: 7, size: 10, traceback: Traceback::new(vec![Frame::new("a.py", 2)]) };
+/// let mut pickle = Vec::new();
+/// Snapshot::new(vec![trace], 1).dump_to(&mut pickle, DumpFor::Python34).unwrap();
+/// // CPython 3.4 knows no domains.
+/// assert_eq!(Snapshot::load_bytes(&pickle).unwrap().traces[0].domain, 0);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DumpFor {
     /// 3.9 and later: traces are (domain, size, frames, total number of frames).
@@ -38,6 +48,16 @@ impl Snapshot {
     /// Reads a file that `Snapshot.dump` of any CPython wrote. Nothing in it is executed; bytes of file names that are
     /// not text become the characters U+EF80 to U+EFFF, which [`Snapshot::dump`] turns back.
     ///
+    /// ```no_run
+    /// use tmq_query::tracemalloc::{KeyType, Snapshot};
+    ///
+    /// let snapshot = Snapshot::load("snapshot.pickle")?;
+    /// for statistic in snapshot.statistics(KeyType::Lineno, false).unwrap().iter().take(10) {
+    ///     println!("{statistic}");
+    /// }
+    /// # Ok::<(), tmq_query::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// The file cannot be read, is damaged, or holds something else.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
@@ -51,6 +71,13 @@ impl Snapshot {
     }
 
     /// Reads the same from memory.
+    ///
+    /// ```
+    /// use tmq_query::tracemalloc::Snapshot;
+    ///
+    /// let error = Snapshot::load_bytes(b"\x80\x04cos\nsystem\n.").unwrap_err().to_string();
+    /// assert!(error.contains("byte 2: it names os.system"), "{error}");
+    /// ```
     ///
     /// # Errors
     /// The bytes are damaged, or hold something else; the error has no path.
@@ -70,7 +97,25 @@ impl Snapshot {
         let path = path.as_ref();
         let fail = |source| io("write", path, source);
         let mut file = BufWriter::new(File::create(path).map_err(fail)?);
-        write::snapshot(self, python, &mut file).and_then(|()| file.flush()).map_err(fail)
+        self.dump_to(&mut file, python).and_then(|()| file.flush()).map_err(fail)
+    }
+
+    /// Writes the same to anything; in small pieces, so that a file wants a buffer.
+    ///
+    /// ```
+    /// use tmq_query::tracemalloc::{DumpFor, Frame, Snapshot, Trace, Traceback};
+    ///
+    /// let traceback = Traceback::new(vec![Frame::new("a.py", 2)]);
+    /// let snapshot = Snapshot::new(vec![Trace { domain: 0, size: 10, traceback }], 1);
+    /// let mut pickle = Vec::new();
+    /// snapshot.dump_to(&mut pickle, DumpFor::Python39).unwrap();
+    /// assert_eq!(Snapshot::load_bytes(&pickle).unwrap().traces, snapshot.traces);
+    /// ```
+    ///
+    /// # Errors
+    /// `out` cannot be written to.
+    pub fn dump_to(&self, out: &mut impl std::io::Write, python: DumpFor) -> std::io::Result<()> {
+        write::snapshot(self, python, out)
     }
 }
 

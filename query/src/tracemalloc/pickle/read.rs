@@ -86,7 +86,8 @@ impl<R: BufRead> Machine<'_, R> {
 
     fn scalar(&mut self, op: u8) -> Result<Value, String> {
         Ok(match op {
-            b'N' | 0x88 | 0x89 => Value::Other,
+            b'N' => Value::None,
+            0x88 | 0x89 => Value::Other,
             b'J' => Value::Int(i64::from(i32::from_le_bytes(self.array()?))),
             b'K' => Value::Int(i64::from(self.byte()?)),
             b'M' => Value::Int(i64::from(u16::from_le_bytes(self.array()?))),

@@ -23,6 +23,7 @@ pub(super) enum Value {
     Dict(u32),
     Object(u32),
     Class(Class),
+    None,
     /// Data that a snapshot does not need: attributes that users added.
     Other,
 }
@@ -169,6 +170,7 @@ impl Values {
         let (domain, size, frames, total) = match self.items_of(value).ok_or("it is no tuple")? {
             [size, frames] => (Value::Int(0), *size, *frames, None),
             [domain, size, frames] => (*domain, *size, *frames, None),
+            [domain, size, frames, Value::None] => (*domain, *size, *frames, None),
             [domain, size, frames, total] => (*domain, *size, *frames, Some(*total)),
             items => return Err(format!("it has {} parts", items.len())),
         };

@@ -42,7 +42,6 @@ struct Writer<'a, W> {
 
 impl<W: Write> Writer<'_, W> {
     fn trace(&mut self, trace: &Trace, python: DumpFor) -> io::Result<()> {
-        let total = trace.traceback.total_nframe.map_or(trace.traceback.frames().len() as i64, i64::from);
         // Four parts need a mark.
         if python == DumpFor::Python39 {
             self.out.write_all(b"(")?;
@@ -54,7 +53,10 @@ impl<W: Write> Writer<'_, W> {
         self.traceback(&trace.traceback)?;
         match python {
             DumpFor::Python39 => {
-                self.integer(total)?;
+                match trace.traceback.total_nframe {
+                    Some(total) => self.integer(i64::from(total))?,
+                    None => self.out.write_all(b"N")?,
+                }
                 self.out.write_all(b"t")
             }
             DumpFor::Python36 => self.out.write_all(b"\x87"),
