@@ -44,14 +44,14 @@ fn the_recording_is_named_after_program_and_process() {
 #[test]
 fn programs_that_do_not_run() {
     let scratch = Scratch::new();
-    fs::write(scratch.path().join("script"), "#!/bin/sh\n").unwrap();
+    fs::write(scratch.path().join("start-it"), "#!/bin/sh\n").unwrap();
     fs::write(scratch.path().join("text"), "just text\n").unwrap();
-    fs::set_permissions(scratch.path().join("script"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(scratch.path().join("start-it"), fs::Permissions::from_mode(0o644)).unwrap();
     for (name, command, code) in [
         ("not-found", "no-such-command", 127),
         ("no-such-file", "./no-such-file", 127),
-        ("here-but-not-in-path", "script", 127),
-        ("not-executable", "./script", 126),
+        ("here-but-not-in-path", "start-it", 127),
+        ("not-executable", "./start-it", 126),
         ("directory", "/", 126),
     ] {
         let ran = scratch.run(&["record", command]);
