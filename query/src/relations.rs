@@ -19,12 +19,13 @@ use crate::{Error, Moment};
 
 /// Every relation with its arguments, for help and completion.
 pub static RELATIONS: &[(&str, &str)] = &[
-    ("snapshot(at => 'peak', recording => NAME)", "The rows of `allocations` that are live at a moment"),
+    ("snapshot(at => 'peak', recording => NAME)", "The rows of `allocations` that are live at a moment, with age_ns"),
     (
         "statistics(group_by => 'site', at => 'peak', cumulative => false, inclusive => false, include => PATTERN, \
-         exclude => PATTERN, include_any => PATTERN, exclude_any => PATTERN, domain => N, measure => 'live', \
-         recording => NAME)",
-        "Groups of blocks, largest first, as `tmq top` has them; measure is live, allocated or temporary",
+         exclude => PATTERN, include_any => PATTERN, exclude_any => PATTERN, domain => N, not_domain => N, \
+         measure => 'live', recording => NAME)",
+        "Groups of blocks, largest first, as `tmq top` has them; measure is live, allocated or temporary; filters may be \
+         repeated",
     ),
     (
         "compare_to(old => '[NAME]@MOMENT', new => '[NAME]@MOMENT', group_by => 'site', cumulative => false, \
@@ -38,6 +39,9 @@ pub static RELATIONS: &[(&str, &str)] = &[
          another (peak), and when (peak_ns); since does what reset_peak does",
     ),
 ];
+
+/// Arguments that may be given several times: the filters.
+const REPEATABLE: [&str; 6] = ["include", "exclude", "include_any", "exclude_any", "domain", "not_domain"];
 
 /// Plans the relations.
 #[derive(Debug)]
@@ -223,7 +227,7 @@ impl Arguments {
                 },
                 _ => return plan_err!("{relation}: {arg} is not an argument; write name => value"),
             };
-            if given.iter().any(|(n, _)| *n == name) {
+            if !REPEATABLE.contains(&name.as_str()) && given.iter().any(|(n, _)| *n == name) {
                 return plan_err!("{relation}: {name} is given twice");
             }
             given.push((name, literal(relation, value)?));
@@ -287,12 +291,14 @@ impl Arguments {
             ("include_any", true, true),
             ("exclude_any", false, true),
         ] {
-            if let Some(text) = self.text(name)? {
+            while let Some(text) = self.text(name)? {
                 filters.frames.push(FrameFilter::parse(inclusive, any_frame, &text).map_err(plan_error)?);
             }
         }
-        if let Some(domain) = self.integer("domain")? {
-            filters.domains.push(DomainFilter { inclusive: true, domain });
+        for (name, inclusive) in [("domain", true), ("not_domain", false)] {
+            while let Some(domain) = self.integer(name)? {
+                filters.domains.push(DomainFilter { inclusive, domain });
+            }
         }
         Ok((group_by, mode, filters))
     }

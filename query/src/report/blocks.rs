@@ -25,11 +25,13 @@ pub(crate) fn moment_sql(
     Ok((tidy(&stacks), tidy(&blocks)))
 }
 
-/// The rows of `allocations` that are live at a moment, every domain.
+/// The rows of `allocations` that are live at a moment, every domain, with their age.
 pub(crate) fn live_rows_sql(recordings: &[Arc<Opened>], recording: usize, moment: &Moment) -> Result<String, Error> {
     let source = source(recordings, recording, String::new(), 0)?;
     let live = source.live(moment)?;
-    let values = [("schema", source.schema.as_str()), ("where", &live), ("what", &moment.to_string())];
+    let at = source.opened.at_ns(moment)?.to_string();
+    let values =
+        [("schema", source.schema.as_str()), ("where", &live), ("what", &moment.to_string()), ("at", at.as_str())];
     Ok(tidy(&fill(files::snapshot, &values)))
 }
 

@@ -263,9 +263,18 @@ pub struct Trace {
     pub traceback: Traceback,
 }
 
+impl Trace {
+    /// The text as CPython of that order writes it.
+    #[must_use]
+    pub fn text(&self, order: Order) -> String {
+        let place = self.traceback.first_in(order).map(ToString::to_string).unwrap_or_default();
+        format!("{place}: {}", format_size(self.size as f64, false))
+    }
+}
+
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.traceback, format_size(self.size as f64, false))
+        f.write_str(&self.text(Order::default()))
     }
 }
 

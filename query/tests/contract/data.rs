@@ -36,6 +36,27 @@ pub(super) fn create_snapshots() -> (Snapshot, Snapshot) {
     (Snapshot::new(first, 2), Snapshot::new(second, 2))
 }
 
+#[test]
+fn snapshots_have_their_traces() {
+    let snapshot = Snapshot::new(vec![trace(0, 5, &[("a.py", 2)], 1)], 1);
+    assert_eq!((snapshot.traceback_limit, snapshot.traces.len()), (1, 1));
+    let trace = &snapshot.traces[0];
+    assert_eq!((trace.domain, trace.size, trace.traceback.total_nframe), (0, 5, Some(1)));
+    assert_eq!(trace.traceback.frames(), [Frame::new("a.py", 2)]);
+    assert!(snapshot.traces.contains(&trace.clone()));
+}
+
+#[test]
+fn filter_attributes_are_cpythons() {
+    let mut filter = Filter::new(true, "abc");
+    assert_eq!((filter.inclusive, filter.filename_pattern(), filter.lineno), (true, "abc", None));
+    assert!(!filter.all_frames && filter.domain.is_none());
+    (filter.inclusive, filter.lineno, filter.all_frames) = (false, Some(42), true);
+    assert!(!filter.match_frame(&Frame::new("abc", 42)) && filter.match_frame(&Frame::new("abc", 41)));
+    let filter = Filter::new(false, "test.py").lineno(123).all_frames().domain(1);
+    assert_eq!((filter.lineno, filter.all_frames, filter.domain), (Some(123), true, Some(1)));
+}
+
 fn frames(traceback: &Traceback) -> String {
     traceback.frames().iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }

@@ -43,6 +43,9 @@ async fn statistics_and_compare_to_are_relations() {
     assert_eq!(lines(&session, sql).await, ["0", "5000"]);
     let sql = "SELECT size FROM statistics('lineno', include => 'a.py:5', recording => 's1')";
     assert_eq!(lines(&session, sql).await, ["2"]);
+    let sql = "SELECT size FROM statistics('lineno', include => 'a.py:5', include => 'b.py', not_domain => 1, \
+               recording => 's1')";
+    assert_eq!(lines(&session, sql).await, ["66"]);
     let sql = "SELECT size FROM statistics('lineno', domain => 3, recording => 's1')";
     assert_eq!(lines(&session, sql).await, ["7"]);
     let sql = "SELECT recording, sum(size) FROM statistics('lineno') GROUP BY recording ORDER BY recording";
@@ -58,6 +61,8 @@ async fn snapshots_and_tracebacks_are_relations() {
     let count = made.allocations.iter().filter(at).count().to_string();
     let sql = "SELECT count(*) FROM snapshot(at => 'mark:half') WHERE process_id = 0";
     assert_eq!(rows(&session, sql).await, [[count]]);
+    let ages = "SELECT min(alloc_ns + age_ns), max(alloc_ns + age_ns) FROM snapshot(at => 'mark:half')";
+    assert_eq!(rows(&session, ages).await, [[made.mark_ns.to_string(), made.mark_ns.to_string()]]);
     let peak = "SELECT CAST(sum(size) AS BIGINT) FROM snapshot() WHERE domain = 0";
     assert_eq!(rows(&session, peak).await, rows(&session, "SELECT live_bytes FROM moments WHERE kind = 'peak'").await);
     let stack = &made.stacks[7];

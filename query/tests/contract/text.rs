@@ -10,6 +10,8 @@ fn statistics_are_written_as_cpython_does() {
     let (s1, s2) = create_snapshots();
     // Before 3.7 a traceback is named by its most recent frame.
     assert_eq!(s1.traces[0].to_string(), "a.py:2: 10 B");
+    assert_eq!(s1.traces[0].text(Order::OldestFirst), "b.py:4: 10 B");
+    assert!(format!("{:?}", s1.traces[0]).starts_with("<Trace domain=0 size=10 B, traceback=<Traceback ("));
     let stat = &s1.statistics(KeyType::Lineno, false).unwrap()[0];
     assert_eq!(stat.to_string(), "b.py:1: size=66 B, count=1, average=66 B");
     assert_eq!(
