@@ -14,7 +14,9 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::planner::Planner;
 use crate::recording::Opened;
-use crate::report::{self, Diff, DomainFilter, Filters, FrameFilter, GroupBy, Groups, Measure, Mode, Report, Side};
+use crate::report::{
+    self, Address, Diff, DomainFilter, Filters, FrameFilter, GroupBy, Groups, Measure, Mode, Report, Side,
+};
 use crate::{Error, Moment};
 
 /// Every relation with its arguments, for help and completion.
@@ -33,6 +35,11 @@ pub static RELATIONS: &[(&str, &str)] = &[
         "How groups changed, largest change first, as `tmq diff` has it",
     ),
     ("traceback(stack_id => N, recording => NAME)", "The frames of one stack, most recent first"),
+    (
+        "address(address => '0x...', at => 'end', pid => N, recording => NAME)",
+        "Every block that contained an address, in order of time, as `tmq addr` has it: state is freed, live or later \
+         at the moment",
+    ),
     (
         "traced_memory(at => 'end', since => 'start', recording => NAME)",
         "As tracemalloc's get_traced_memory: bytes live at a moment (current), the most that were live at once since \
@@ -60,6 +67,7 @@ impl Relations {
             "statistics" => self.statistics(&mut arguments),
             "compare_to" => self.compare_to(&mut arguments),
             "traceback" => self.traceback(&mut arguments),
+            "address" => self.address(&mut arguments),
             "traced_memory" => self.traced_memory(&mut arguments),
             _ => return Ok(None),
         }?;
@@ -94,6 +102,18 @@ impl Relations {
         };
         let recording = arguments.text("recording")?;
         self.each(recording, |index| report::frames_sql(self.planner.recordings(), index, stack))
+    }
+
+    fn address(&self, arguments: &mut Arguments) -> Result<LogicalPlan> {
+        let Some(address) = arguments.address("address")? else {
+            return plan_err!("address needs an address: address('0x55d0c8a0f2a0')");
+        };
+        let (moment, pid) = (arguments.moment("at")?, arguments.integer("pid")?);
+        let recording = arguments.text("recording")?;
+        self.each(recording, |recording| {
+            let report = Address { recording, address, moment: moment.clone(), pid, limit: None };
+            report::sql(&Report::Address(report), self.planner.recordings())
+        })
     }
 
     fn traced_memory(&self, arguments: &mut Arguments) -> Result<LogicalPlan> {
@@ -212,6 +232,7 @@ impl Arguments {
             "statistics" => &["group_by", "at"],
             "compare_to" => &["old", "new", "group_by"],
             "traceback" => &["stack_id", "recording"],
+            "address" => &["address", "at", "recording"],
             "traced_memory" => &["at", "since", "recording"],
             _ => return Ok(None),
         };
@@ -264,6 +285,23 @@ impl Arguments {
                 Err(_) => plan_err!("{}: {name} is a whole number, {text} is not", self.relation),
             },
             Some(_) => plan_err!("{}: {name} is a number", self.relation),
+        }
+    }
+
+    /// `'0x1f'`, `'31'` or `31`.
+    fn address(&mut self, name: &str) -> Result<Option<u64>> {
+        let text = match self.take(name) {
+            None => return Ok(None),
+            Some(Literal::Text(text) | Literal::Number(text)) => text,
+            Some(Literal::Boolean(_)) => return plan_err!("{}: {name} is an address: '0x...'", self.relation),
+        };
+        let parsed = match text.strip_prefix("0x") {
+            Some(digits) => u64::from_str_radix(digits, 16),
+            None => text.parse(),
+        };
+        match parsed {
+            Ok(address) => Ok(Some(address)),
+            Err(_) => plan_err!("{}: {name} is an address such as '0x55d0c8a0f2a0', {text} is not", self.relation),
         }
     }
 

@@ -29,6 +29,13 @@ use crate::{Error, Info, RecordingRef, Rows, functions, memory, views};
 const CONSUMERS_IN_MESSAGE: std::num::NonZeroUsize = std::num::NonZeroUsize::new(3).unwrap();
 
 /// Limits and permissions of a [`Session`].
+///
+/// ```
+/// use tmq_query::SessionOptions;
+///
+/// let options = SessionOptions { memory_limit: Some(1 << 30), threads: Some(2), ..SessionOptions::default() };
+/// assert!(!options.allow_write);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct SessionOptions {
     /// Bytes that queries may use before they spill to disk; none: half of the memory of the machine or its cgroup.
@@ -42,6 +49,26 @@ pub struct SessionOptions {
 }
 
 /// Recordings opened for questions.
+///
+/// ```
+/// # use tmq_query::tracemalloc::{Frame, Snapshot, Trace, Traceback};
+/// # use tmq_query::{RecordingRef, Session};
+/// # let dir = std::env::temp_dir().join(format!("tmq-doc-session-{}.tmq", std::process::id()));
+/// # let trace = |size, line| Trace { domain: 0, size, traceback: Traceback::new(vec![Frame::new("a.py", line)]) };
+/// # Snapshot::new(vec![trace(10, 2), trace(10, 2), trace(400, 9)], 1).write_recording(&dir)?;
+/// let session = Session::open(&[RecordingRef::new(&dir)])?;
+/// # let runtime = tokio::runtime::Runtime::new()?;
+/// # runtime.block_on(async {
+/// let rows = session.sql("SELECT lineno, size FROM statistics('lineno')").await?;
+/// assert_eq!(rows.schema().field(1).name(), "size");
+/// let batches = rows.collect().await?;
+/// assert_eq!(batches.iter().map(|b| b.num_rows()).sum::<usize>(), 2);
+/// assert!(session.sql("CREATE TABLE t AS SELECT 1").await.is_err());
+/// # Ok::<(), tmq_query::Error>(())
+/// # })?;
+/// # std::fs::remove_dir_all(&dir)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Session {
     references: Vec<RecordingRef>,
     planner: Arc<Planner>,
@@ -135,6 +162,18 @@ impl Session {
     }
 
     /// Totals of one recording.
+    ///
+    /// ```
+    /// # use tmq_query::tracemalloc::{Frame, Snapshot, Trace, Traceback};
+    /// # use tmq_query::{RecordingRef, Session};
+    /// # let dir = std::env::temp_dir().join(format!("tmq-doc-info-{}.tmq", std::process::id()));
+    /// # let trace = |size, line| Trace { domain: 0, size, traceback: Traceback::new(vec![Frame::new("a.py", line)]) };
+    /// # Snapshot::new(vec![trace(10, 2), trace(10, 2), trace(400, 9)], 1).write_recording(&dir)?;
+    /// let info = Session::open(&[RecordingRef::new(&dir)])?.info(0)?;
+    /// assert_eq!((info.allocations, info.live_bytes, info.lost_events), (3, 420, 0));
+    /// # std::fs::remove_dir_all(&dir)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// It cannot be read.

@@ -6,6 +6,17 @@
 use crate::Error;
 
 /// All filters of a report.
+///
+/// ```
+/// use tmq_query::report::{DomainFilter, Filters, FrameFilter};
+///
+/// let filters = Filters {
+///     frames: vec![FrameFilter::parse(true, true, "*/parse.c")?, FrameFilter::parse(false, false, "module:libz*")?],
+///     domains: vec![DomainFilter { inclusive: false, domain: 1 }],
+/// };
+/// assert_ne!(filters, Filters::default());
+/// # Ok::<(), tmq_query::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filters {
     /// Filters on frames.

@@ -21,6 +21,8 @@ use crate::{Error, Moment, Session};
 
 /// Rows per part of `allocations`.
 const PART_ROWS: usize = 1 << 20;
+/// Sums are 64-bit floats, which are exact up to here.
+const MAX_BYTES: i128 = 1 << 53;
 /// Address of blocks whose address is not known: no block can be there.
 const NO_ADDRESS: i64 = -1;
 
@@ -40,8 +42,14 @@ impl Snapshot {
     /// ```
     ///
     /// # Errors
-    /// The directory exists and is not empty, or cannot be written; nothing of it stays then.
+    /// The sizes add up to more than 2^53 bytes, beyond which reports would not be exact; or the directory exists and is
+    /// not empty, or cannot be written. Nothing of it stays then.
     pub fn write_recording(&self, dir: impl AsRef<Path>) -> Result<(), Error> {
+        if self.traces.iter().map(|trace| i128::from(trace.size)).sum::<i128>() > MAX_BYTES {
+            return Err(Error::Report(
+                "the sizes add up to more than 2^53 bytes: such sums would not be exact".to_owned(),
+            ));
+        }
         let builder = RecordingBuilder::create(&dir, vec!["python".to_owned()])?;
         self.write_tables(builder).inspect_err(|_| {
             // The first failure is the one to report.

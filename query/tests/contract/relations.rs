@@ -1,7 +1,7 @@
 //! tracemalloc's operations in SQL: snapshots as recordings, reports and relations over them.
 
 use tmq_query::report::{Filters, FrameFilter};
-use tmq_query::tracemalloc::{AnyFilter, Filter};
+use tmq_query::tracemalloc::{AnyFilter, Filter, KeyType, Snapshot};
 use tmq_query::{Error, Moment, RecordingRef, Session};
 
 use super::data::create_snapshots;
@@ -65,6 +65,12 @@ async fn snapshots_and_tracebacks_are_relations() {
     assert_eq!(rows(&session, ages).await, [[made.mark_ns.to_string(), made.mark_ns.to_string()]]);
     let peak = "SELECT CAST(sum(size) AS BIGINT) FROM snapshot() WHERE domain = 0";
     assert_eq!(rows(&session, peak).await, rows(&session, "SELECT live_bytes FROM moments WHERE kind = 'peak'").await);
+    let block = &made.allocations[made.allocations.len() / 2];
+    let sql = format!(
+        "SELECT count(*) FROM address('{:#x}', at => '{}ns') WHERE address = {} AND state = 'live' AND size = {}",
+        block.address, block.alloc_ns, block.address, block.size
+    );
+    assert_eq!(rows(&session, &sql).await, [["1"]], "{sql}");
     let stack = &made.stacks[7];
     let sql = "SELECT function FROM traceback(stack_id => 7)";
     let functions: Vec<_> = stack.frames.iter().map(|f| made.frames[*f as usize].function.clone()).collect();
@@ -136,6 +142,8 @@ async fn wrong_arguments_say_what_is_right() {
         ("SELECT 1 FROM statistics(at => 'end', at => 'end')", "at is given twice"),
         ("SELECT 1 FROM compare_to('peak')", "compare_to needs two moments"),
         ("SELECT 1 FROM traceback()", "traceback needs a stack"),
+        ("SELECT 1 FROM address()", "address needs an address"),
+        ("SELECT 1 FROM address('1f')", "address is an address such as '0x55d0c8a0f2a0', 1f is not"),
         ("SELECT 1 FROM traced_memory(at => 'start', since => '5ns')", "the window is empty: 5ns is after start"),
         ("SELECT 1 FROM allocations TABLESAMPLE (1)", "TABLESAMPLE is not supported"),
         ("SELECT 1 FROM nowhere", "nowhere"),
@@ -171,6 +179,16 @@ async fn functions_are_cpythons() {
     let sql =
         "SELECT count(*) FILTER (WHERE fnmatch(t, p)) FROM (VALUES ('ab', 'a*'), ('ab', '?'), ('b', '[b]')) AS v(t, p)";
     assert_eq!(rows(&session, sql).await, [["2"]]);
+}
+
+#[test]
+fn sums_that_would_not_be_exact_are_refused() {
+    let scratch = Scratch::new();
+    let huge = Snapshot::new(vec![super::data::trace(0, i64::MAX / 2, &[("a.py", 1)], 1); 4], 1);
+    assert_eq!(huge.statistics(KeyType::Lineno, false).unwrap()[0].size, i128::from(i64::MAX / 2) * 4);
+    let error = huge.write_recording(scratch.join("huge.tmq")).unwrap_err();
+    assert!(error.to_string().contains("2^53"), "{error}");
+    assert!(!scratch.join("huge.tmq").exists());
 }
 
 #[tokio::test]

@@ -187,7 +187,7 @@ impl<R: BufRead> Machine<'_, R> {
     fn stack_only(&mut self, op: u8) -> Result<(), String> {
         match op {
             b'0' => drop(self.pop()?),
-            b'1' => drop(self.to_mark()?),
+            b'1' => drop(self.since_mark()?),
             _ => {
                 let top = self.top()?;
                 self.stack.push(top);
@@ -200,7 +200,7 @@ impl<R: BufRead> Machine<'_, R> {
         match op {
             b')' => self.push_tuple(&[]),
             b't' => {
-                let items = self.to_mark()?;
+                let items = self.since_mark()?;
                 self.push_tuple(&items)
             }
             0x85..=0x87 => {
@@ -209,7 +209,7 @@ impl<R: BufRead> Machine<'_, R> {
                 self.push_tuple(&items)
             }
             b']' | b'l' => {
-                let items = if op == b'l' { self.to_mark()? } else { Vec::new() };
+                let items = if op == b'l' { self.since_mark()? } else { Vec::new() };
                 let list = self.values.list()?;
                 self.stack.push(list);
                 self.values.append(list, &items)
@@ -220,12 +220,12 @@ impl<R: BufRead> Machine<'_, R> {
                 self.values.append(list, &[item])
             }
             b'e' => {
-                let items = self.to_mark()?;
+                let items = self.since_mark()?;
                 let list = self.top()?;
                 self.values.append(list, &items)
             }
             b'}' | b'd' => {
-                let pairs = if op == b'd' { self.to_mark()? } else { Vec::new() };
+                let pairs = if op == b'd' { self.since_mark()? } else { Vec::new() };
                 let dict = self.values.dict()?;
                 self.stack.push(dict);
                 self.values.set_items(dict, &pairs)
@@ -236,7 +236,7 @@ impl<R: BufRead> Machine<'_, R> {
                 self.values.set_items(dict, &[key, value])
             }
             _ => {
-                let pairs = self.to_mark()?;
+                let pairs = self.since_mark()?;
                 let dict = self.top()?;
                 self.values.set_items(dict, &pairs)
             }
@@ -246,7 +246,7 @@ impl<R: BufRead> Machine<'_, R> {
     /// EMPTY_SET, ADDITEMS, FROZENSET: only users' attributes have sets.
     fn sets(&mut self, op: u8) -> Result<(), String> {
         if op != 0x8f {
-            self.to_mark()?;
+            self.since_mark()?;
         }
         if op != 0x90 {
             self.stack.push(Value::Other);
@@ -276,7 +276,7 @@ impl<R: BufRead> Machine<'_, R> {
         self.stack.last().copied().ok_or_else(|| "its stack is empty".to_owned())
     }
 
-    fn to_mark(&mut self) -> Result<Vec<Value>, String> {
+    fn since_mark(&mut self) -> Result<Vec<Value>, String> {
         let mark = self.marks.pop().ok_or("it closes something that it never opened")?;
         Ok(self.stack.split_off(mark.min(self.stack.len())))
     }
