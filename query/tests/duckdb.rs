@@ -1,7 +1,6 @@
 //! The canned questions in DuckDB, on the same files: the same rows.
 //!
-//! Needs a Python with the package duckdb: the one named in `TMQ_TEST_PYTHON`, or `python3`. Without it there is nothing to
-//! compare with.
+//! Needs a Python with the package duckdb: the one named in `TMQ_TEST_PYTHON`, or `python3`.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,10 +14,12 @@ use tmq_query::arrow::json::writer::JsonArray;
 use crate::support::canned::canned;
 use crate::support::{Shape, session_of};
 
-fn python() -> Option<std::ffi::OsString> {
+fn python() -> std::ffi::OsString {
     let python = std::env::var_os("TMQ_TEST_PYTHON").unwrap_or_else(|| "python3".into());
-    let import = Command::new(&python).args(["-c", "import duckdb"]).output().ok()?;
-    import.status.success().then_some(python)
+    let import = Command::new(&python).args(["-c", "import duckdb"]).output();
+    let found = import.is_ok_and(|output| output.status.success());
+    assert!(found, "{} has no package duckdb: `.ci/run` installs it", python.display());
+    python
 }
 
 /// Rows as JSON arrays of values.
@@ -70,7 +71,7 @@ async fn compare(session: &Session, recording: &Path, python: &std::ffi::OsStr) 
 
 #[tokio::test]
 async fn duckdb_gives_the_same_rows() {
-    let Some(python) = python() else { return };
+    let python = python();
     for sampled in [false, true] {
         let (scratch, _, session) = session_of(&Shape { sampled, ..Shape::default() });
         compare(&session, &scratch.join("app.tmq"), &python).await;

@@ -88,11 +88,15 @@ impl TracebackView<'_> {
 /// Equal frames in a row that are shown; recursion is summed up after so many, as Python does.
 const REPEATS_SHOWN: usize = 3;
 
-/// `  File "F", line N, in f` for each frame, with its source line below.
+/// `  File "F", line N, in f` for each frame, with its source line below. Imported snapshots have lines without functions.
 pub(super) fn frames(text: &mut String, frames: &[Frame], sources: &mut Sources, styles: Styles) {
     for run in frames.chunk_by(|a, b| a == b) {
-        for Frame { filename, lineno, function } in run.iter().take(REPEATS_SHOWN) {
-            let _ = writeln!(text, "  File \"{filename}\", line {lineno}, in {}", styles.cyan(function));
+        for frame @ Frame { filename, lineno, function } in run.iter().take(REPEATS_SHOWN) {
+            let _ = write!(text, "  File \"{filename}\", line {lineno}");
+            if *lineno == 0 || frame.known_function().is_some() {
+                let _ = write!(text, ", in {}", styles.cyan(function));
+            }
+            text.push('\n');
             if let Some(line) = sources.line(filename, *lineno) {
                 let _ = writeln!(text, "    {}", styles.dim(line));
             }

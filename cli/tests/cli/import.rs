@@ -48,6 +48,7 @@ fn imported_snapshots_answer_like_recordings() {
         ("diff", &["diff", "before.tmq", "later.tmq", "-g", "filename"]),
         ("traceback", &["traceback", "before.tmq", "--oldest-first"]),
         ("addr", &["addr", "5", "before.tmq"]),
+        ("collapsed", &["export", "before.tmq", "--to", "collapsed"]),
         (
             "sql",
             &["sql", "-r", "before.tmq", "--format", "csv", "select * from statistics('lineno', cumulative => true)"],

@@ -221,12 +221,20 @@ fn timeline(engine: &Engine, ui: Ui) -> Result<Vec<html::Point>> {
     Ok(points)
 }
 
+/// The frame with its line as a name where the function is not known, as in imported snapshots.
+fn named(mut frame: Frame) -> Frame {
+    if frame.lineno > 0 && frame.known_function().is_none() {
+        frame.function = format!("{}:{}", frame.filename, frame.lineno);
+    }
+    frame
+}
+
 fn decode(batch: &arrow::record_batch::RecordBatch, stacks: &mut Vec<Stack>) -> Result<()> {
     let reader = Reader::new(batch);
     let (size, count) = (reader.integers("size")?, reader.integers("count")?);
     let traceback = reader.tracebacks("traceback")?;
     stacks.extend((0..batch.num_rows()).map(|row| Stack {
-        frames: traceback.get(row),
+        frames: traceback.get(row).into_iter().map(named).collect(),
         bytes: size.get(row).unwrap_or(0),
         blocks: count.get(row).unwrap_or(0),
     }));
