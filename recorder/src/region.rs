@@ -24,6 +24,14 @@ const PATIENCE_MS: u64 = 10_000;
 /// nobody waits again. The heartbeat would not do, it goes on while the collector waits for a disk.
 static GIVEN_UP_AT: AtomicU64 = AtomicU64::new(u64::MAX);
 
+/// Chunks (16 MiB) that are in use before a writer that wants another one lets the collector catch up first: memory that
+/// was never touched costs both sides more than a short wait. Not a limit: programs may have more threads than this.
+const PLENTY: u32 = 512;
+/// How long it lets the collector catch up.
+const CATCH_UP_MS: u64 = 5;
+/// `chunk_freed` when letting the collector catch up was last in vain.
+static NOT_CATCHING_UP_AT: AtomicU64 = AtomicU64::new(u64::MAX);
+
 /// A mapped region. The mapping lives as long as the process.
 #[derive(Clone, Copy, Debug)]
 pub struct Region {
@@ -143,9 +151,30 @@ impl Region {
         Some(index)
     }
 
+    /// Before a chunk that nobody has used yet is taken, gives the collector time to free one of the many in use.
+    #[cold]
+    fn let_collector_catch_up(&self) {
+        let header = self.header();
+        let next = header.free_list.0.load(Relaxed) as u32;
+        let touched = header.chunks_touched.0.load(Relaxed);
+        let freed = header.chunk_freed.0.load(Acquire);
+        let is_crowded = touched >= PLENTY && next >= touched;
+        if is_crowded && NOT_CATCHING_UP_AT.load(Relaxed) != u64::from(freed) {
+            self.wake_collector();
+            sys::futex_wait(&header.chunk_freed.0, freed, CATCH_UP_MS);
+            if header.chunk_freed.0.load(Relaxed) == freed {
+                NOT_CATCHING_UP_AT.store(freed.into(), Relaxed);
+            }
+        }
+    }
+
     /// Takes a free chunk, waiting for the collector if the recording says so and `may_wait`. `None`: drop the record.
+    /// `is_first`: it is the writer's first one.
     #[must_use]
-    pub fn take_chunk(&self, may_wait: bool) -> Option<u32> {
+    pub fn take_chunk(&self, may_wait: bool, is_first: bool) -> Option<u32> {
+        if may_wait && !is_first && self.header().on_full.load(Relaxed) != OnFull::Drop as u32 {
+            self.let_collector_catch_up();
+        }
         if let Some(index) = self.pop_chunk() {
             return Some(index);
         }

@@ -113,11 +113,11 @@ impl Stream {
 
     fn change_chunk(&mut self, process: &Process, may_wait: bool) -> bool {
         let region = process.region();
-        let Some(index) = (if region.is_recording() { region.take_chunk(may_wait) } else { None }) else {
+        let first = !self.has_chunk();
+        let Some(index) = (if region.is_recording() { region.take_chunk(may_wait, first) } else { None }) else {
             return false;
         };
         let header = region.chunk_header(index);
-        let first = !self.has_chunk();
         if first {
             self.id = region.header().next_stream.0.fetch_add(1, Relaxed);
         } else {

@@ -9,6 +9,7 @@
 pub mod collect;
 mod error;
 pub mod ingest;
+mod prefetch;
 pub mod recording;
 pub mod schema;
 mod seal;

@@ -139,6 +139,13 @@ impl Kind {
 /// Two words as they lie in a chunk.
 pub type Slot = [u64; 2];
 
+/// The address in the slot of an event; of other slots anything. For looking ahead without decoding.
+#[inline(always)]
+#[must_use]
+pub const fn event_address(slot: Slot) -> u64 {
+    (slot[0] >> ADDRESS_SHIFT & ((1 << 44) - 1)) << 3
+}
+
 /// Encodes an event. `dt` must fit [`DT_BITS`], `size` [`SIZE_BITS`], `address` [`ADDRESS_BITS`] and be a multiple of 8;
 /// higher bits are cut off.
 #[inline(always)]

@@ -1,16 +1,23 @@
 //! The open blocks of one process: address → block, the busiest table of ingestion.
 //!
-//! Open addressing with linear probing and backward-shift deletion: one cache line per look-up as a rule, no
-//! tombstones. The hash is one multiplication; addresses of neighbouring blocks land in neighbouring lines.
+//! Extendible hashing: the first bits of an address's hash choose a segment, the next ones a slot in it, where linear
+//! probing with backward-shift deletion begins. A full segment is split in two, so the table grows in small steps, never
+//! holds two copies of itself, and no event waits for a rehash of everything. The hash is one multiplication.
 
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::prefetch::prefetch;
+
 /// Bits of a key: an address without its three zero bits.
 const KEY_BITS: u32 = 48;
 const KEY_MASK: u64 = (1 << KEY_BITS) - 1;
-/// Slots of the first table.
+/// Slots of the first segment.
 const FIRST_SLOTS: usize = 64;
+/// Slots of a segment that is split instead of doubled: 128 KiB.
+const SEGMENT_SLOTS: usize = 1 << 12;
+/// Most bits of a hash that choose a segment, 2^44 blocks.
+const MAX_DEPTH: u32 = 32;
 
 /// A block that was handed out and not given back yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,76 +63,75 @@ fn key_of(address: u64) -> u64 {
     (address >> 3) & KEY_MASK
 }
 
-/// Open blocks by address.
-#[derive(Debug, Default, Deserialize)]
-#[serde(from = "Vec<Block>")]
-pub(crate) struct Blocks {
-    /// A power of two of slots, or none.
+#[inline]
+fn hash(key: u64) -> u64 {
+    key.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+/// A power of two of slots, part of the table.
+#[derive(Debug)]
+struct Segment {
     slots: Vec<Block>,
     len: usize,
-    /// Blocks at which the table grows.
-    limit: usize,
+    /// How many first bits the hashes of all its keys have in common.
+    depth: u32,
+    /// Shift of a hash, after these bits are gone, that leaves a slot's index.
     shift: u32,
 }
 
-impl Blocks {
-    /// How many there are.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.len
+impl Segment {
+    fn new(slots: usize, depth: u32) -> Self {
+        Self { slots: vec![Block::default(); slots], len: 0, depth, shift: 64 - slots.trailing_zeros() }
     }
 
     #[inline]
     fn home(&self, key: u64) -> usize {
-        (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> self.shift) as usize
+        (hash(key) << self.depth >> self.shift) as usize
     }
 
-    /// Adds a block; returns the one that was open at its address.
+    /// Three quarters: longer runs cost more than memory.
     #[inline]
-    pub(crate) fn insert(&mut self, block: Block) -> Option<Block> {
-        if self.len >= self.limit {
-            self.grow();
-        }
-        let key = block.key();
-        let mask = self.slots.len() - 1;
-        let mut at = self.home(key) & mask;
-        loop {
-            let slot = &mut self.slots[at];
-            if slot.key() == key {
-                return Some(std::mem::replace(slot, block));
-            }
-            if slot.key() == 0 {
-                *slot = block;
-                self.len += 1;
-                return None;
-            }
-            at = (at + 1) & mask;
-        }
+    fn is_full(&self) -> bool {
+        self.len >= self.slots.len() / 4 * 3
     }
 
-    /// Takes out the block at `address`.
+    /// The slot of `key`, or the empty one where it belongs.
     #[inline]
-    pub(crate) fn remove(&mut self, address: u64) -> Option<Block> {
-        if self.slots.is_empty() {
-            return None;
-        }
-        let key = key_of(address);
+    fn find(&self, key: u64) -> usize {
         let mask = self.slots.len() - 1;
         let mut at = self.home(key) & mask;
         loop {
             let found = self.slots[at].key();
-            if found == 0 {
-                return None;
-            }
-            if found == key {
-                break;
+            if found == key || found == 0 {
+                return at;
             }
             at = (at + 1) & mask;
         }
-        let block = self.slots[at];
+    }
+
+    #[inline]
+    fn insert(&mut self, block: Block) -> Option<Block> {
+        let at = self.find(block.key());
+        let slot = &mut self.slots[at];
+        let older = std::mem::replace(slot, block);
+        if older.key() == 0 {
+            self.len += 1;
+            return None;
+        }
+        Some(older)
+    }
+
+    #[inline]
+    fn remove(&mut self, key: u64) -> Option<Block> {
+        let mut hole = self.find(key);
+        let block = self.slots[hole];
+        if block.key() == 0 {
+            return None;
+        }
         self.len -= 1;
+        let mask = self.slots.len() - 1;
         // Moves later blocks of the run back so that none is behind an empty slot.
-        let mut hole = at;
+        let mut at = hole;
         loop {
             at = (at + 1) & mask;
             let candidate = self.slots[at];
@@ -142,23 +148,109 @@ impl Blocks {
         Some(block)
     }
 
+    fn blocks(&self) -> impl Iterator<Item = &Block> {
+        self.slots.iter().filter(|b| b.key() != 0)
+    }
+}
+
+/// Open blocks by address.
+#[derive(Debug, Deserialize)]
+#[serde(from = "Vec<Block>")]
+pub(crate) struct Blocks {
+    /// Number of the segment by the first `depth` bits of a hash.
+    directory: Vec<u32>,
+    segments: Vec<Segment>,
+    depth: u32,
+}
+
+impl Default for Blocks {
+    fn default() -> Self {
+        Self { directory: vec![0], segments: vec![Segment::new(FIRST_SLOTS, 0)], depth: 0 }
+    }
+}
+
+impl Blocks {
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.segments.iter().map(|s| s.len).sum()
+    }
+
+    #[inline]
+    fn segment_of(&self, key: u64) -> usize {
+        // A shift by 64 is none, hence two.
+        let entry = hash(key) >> 1 >> (63 - self.depth);
+        self.directory[entry as usize] as usize
+    }
+
+    /// Asks for the cache line where a look-up of `address` will begin.
+    #[inline]
+    pub(crate) fn prefetch(&self, address: u64) {
+        // One segment is in a cache anyway.
+        if self.depth > 0 {
+            let key = key_of(address);
+            let segment = &self.segments[self.segment_of(key)];
+            prefetch(&segment.slots, segment.home(key));
+        }
+    }
+
+    /// Adds a block; returns the one that was open at its address.
+    #[inline]
+    pub(crate) fn insert(&mut self, block: Block) -> Option<Block> {
+        let mut number = self.segment_of(block.key());
+        while self.segments[number].is_full() {
+            self.grow(number);
+            number = self.segment_of(block.key());
+        }
+        self.segments[number].insert(block)
+    }
+
+    /// Takes out the block at `address`.
+    #[inline]
+    pub(crate) fn remove(&mut self, address: u64) -> Option<Block> {
+        let key = key_of(address);
+        let number = self.segment_of(key);
+        self.segments[number].remove(key)
+    }
+
     /// Takes out all blocks, youngest first.
     pub(crate) fn drain(&mut self) -> Vec<Block> {
-        let mut blocks: Vec<Block> = std::mem::take(self).slots.into_iter().filter(|b| b.key() != 0).collect();
+        let mut blocks: Vec<Block> = Vec::with_capacity(self.len());
+        for segment in std::mem::take(self).segments {
+            blocks.extend(segment.blocks());
+        }
         blocks.sort_unstable_by_key(|b| std::cmp::Reverse((b.alloc_ns, b.key())));
         blocks
     }
 
+    /// Makes room in a segment: doubles it while it is small, then splits it.
     #[cold]
-    fn grow(&mut self) {
-        let slots = (self.slots.len() * 2).max(FIRST_SLOTS);
-        let old = std::mem::replace(&mut self.slots, vec![Block::default(); slots]);
-        self.shift = 64 - slots.trailing_zeros();
-        self.limit = slots / 4 * 3;
-        self.len = 0;
-        for block in old {
-            if block.key() != 0 {
-                self.insert(block);
+    fn grow(&mut self, number: usize) {
+        let segment = &mut self.segments[number];
+        if segment.slots.len() < SEGMENT_SLOTS || segment.depth == MAX_DEPTH {
+            let mut larger = Segment::new(segment.slots.len() * 2, segment.depth);
+            for &block in segment.blocks() {
+                larger.insert(block);
+            }
+            *segment = larger;
+            return;
+        }
+        let depth = segment.depth + 1;
+        let mut halves = [Segment::new(SEGMENT_SLOTS, depth), Segment::new(SEGMENT_SLOTS, depth)];
+        for &block in segment.blocks() {
+            halves[(hash(block.key()) >> (64 - depth) & 1) as usize].insert(block);
+        }
+        let [low, high] = halves;
+        *segment = low;
+        self.segments.push(high);
+        if depth > self.depth {
+            self.directory = self.directory.iter().flat_map(|&entry| [entry, entry]).collect();
+            self.depth = depth;
+        }
+        let new = self.segments.len() as u32 - 1;
+        let bit = 1 << (self.depth - depth);
+        for (i, entry) in self.directory.iter_mut().enumerate() {
+            if *entry as usize == number && i & bit != 0 {
+                *entry = new;
             }
         }
     }
@@ -178,8 +270,8 @@ impl From<Vec<Block>> for Blocks {
 
 impl Serialize for Blocks {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut blocks = serializer.serialize_seq(Some(self.len))?;
-        for block in self.slots.iter().filter(|b| b.key() != 0) {
+        let mut blocks = serializer.serialize_seq(Some(self.len()))?;
+        for block in self.segments.iter().flat_map(Segment::blocks) {
             blocks.serialize_element(block)?;
         }
         blocks.end()
@@ -199,7 +291,8 @@ mod tests {
         let mut table = Blocks::default();
         let mut model = HashMap::new();
         for step in 0..200_000u64 {
-            let address = (1 + rng.below(3000)) * 16;
+            // Many at first, so that segments split; then fewer addresses, so that most are hit again.
+            let address = (1 + rng.below(if step < 50_000 { 1 << 40 } else { 3000 })) * 16;
             if rng.below(2) == 0 {
                 let block = Block::new(address, (step % 7) as u8, step as i64, step, 1, 2);
                 assert_eq!(table.insert(block), model.insert(address, block));

@@ -320,7 +320,7 @@ impl Model {
             self.sites.len() as u32 - 1
         });
         if domain == HEAP {
-            process.nodes.entry(node).site = site;
+            process.nodes.set_site(node, site);
         }
         site
     }

@@ -10,8 +10,8 @@ use super::config::ProcessCounters;
 use super::maps::Maps;
 use super::sites::{Amount, Peak};
 
-/// [`NodeEntry::site`] of nodes that no event has used yet.
-pub(crate) const NO_SITE: u32 = u32::MAX;
+/// Site of nodes that no event has used yet.
+const NO_SITE: u32 = u32::MAX;
 /// Node numbers are dense. A number further ahead than this, and than a multiple of the nodes seen, is kept apart, so
 /// that a damaged record cannot make the table huge.
 const DENSE_SLACK: usize = 1024;
@@ -24,8 +24,6 @@ pub(crate) struct NodeEntry {
     pub offset: u64,
     /// Number of the caller's node, or a root.
     pub parent: u32,
-    /// Index of the heap site of the stack that ends here, or [`NO_SITE`].
-    pub site: u32,
     /// Node of the recording's tree, 0 if it has none yet (0 is a root).
     pub tree: u32,
     /// Number of the module in this process.
@@ -37,14 +35,17 @@ pub(crate) struct NodeEntry {
 impl NodeEntry {
     /// [`NodeEntry::offset`] of a node whose record has not come.
     pub(crate) const UNDEFINED: u64 = u64::MAX;
-    const EMPTY: Self = Self { offset: Self::UNDEFINED, parent: 0, site: NO_SITE, tree: 0, module: 0, flags: 0 };
+    const EMPTY: Self = Self { offset: Self::UNDEFINED, parent: 0, tree: 0, module: 0, flags: 0 };
 }
 
 /// Nodes by number.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Nodes {
     dense: Vec<NodeEntry>,
+    /// Index of the heap site of the stack that ends at each dense node, or [`NO_SITE`]: all that most events need.
+    sites: Vec<u32>,
     sparse: HashMap<u32, NodeEntry>,
+    sparse_sites: HashMap<u32, u32>,
     seen: usize,
 }
 
@@ -52,11 +53,21 @@ impl Nodes {
     /// The site of the stack that ends at node `id`.
     #[inline]
     pub(crate) fn site(&self, id: u32) -> Option<u32> {
-        let entry = match self.dense.get(id as usize) {
-            Some(entry) => entry,
-            None => self.sparse.get(&id)?,
-        };
-        (entry.site != NO_SITE).then_some(entry.site)
+        match self.sites.get(id as usize) {
+            Some(&site) => (site != NO_SITE).then_some(site),
+            None => self.sparse_sites.get(&id).copied(),
+        }
+    }
+
+    /// Notes the site of the stack that ends at node `id`.
+    pub(crate) fn set_site(&mut self, id: u32, site: u32) {
+        self.entry(id);
+        match self.sites.get_mut(id as usize) {
+            Some(place) => *place = site,
+            None => {
+                self.sparse_sites.insert(id, site);
+            }
+        }
     }
 
     /// The node, if anything is known of it.
@@ -88,11 +99,15 @@ impl Nodes {
         if at >= self.dense.len() {
             let from = self.dense.len() as u32;
             self.dense.resize(at + 1, NodeEntry::EMPTY);
+            self.sites.resize(at + 1, NO_SITE);
             // What was kept apart while the table was short belongs here now.
             if !self.sparse.is_empty() {
                 for id in from..=id {
                     if let Some(entry) = self.sparse.remove(&id) {
                         self.dense[id as usize] = entry;
+                    }
+                    if let Some(site) = self.sparse_sites.remove(&id) {
+                        self.sites[id as usize] = site;
                     }
                 }
             }

@@ -24,7 +24,7 @@ const MAX_PROCESSES: usize = 1 << 20;
 /// Slots that may wait for the watermark (256 MiB). Beyond, everything waiting is merged, in the order known by then.
 const MAX_WAITING: usize = 16 << 20;
 /// Rows handed over at once.
-pub(crate) const ROWS_AT_ONCE: usize = 64 << 10;
+pub(crate) const ROWS_AT_ONCE: usize = 16 << 10;
 /// How far behind the last watermark stamps may be at the end; later ones are damaged.
 const TAIL_SECONDS: f64 = 60.0;
 /// Larger blocks are damaged records.
@@ -235,6 +235,9 @@ impl State {
         let mut cursor = stream.take();
         let mut last_ns = 0;
         let stop = loop {
+            if let Some(address) = cursor.address_ahead() {
+                self.model.processes[process as usize].blocks.prefetch(address);
+            }
             match cursor.next(until) {
                 Ok((Record::Event { kind, address, size, stack, .. }, tsc)) => {
                     let ns = clock.ns(tsc);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use tmq_wire::DecodeError;
-use tmq_wire::record::{Decoder, Kind, Record, Slot};
+use tmq_wire::record::{self, Decoder, Kind, Record, Slot};
 
 /// Streams at one time.
 const MAX_STREAMS: usize = 1 << 20;
@@ -48,7 +48,16 @@ pub(crate) struct Cursor {
     decoder: Decoder,
 }
 
+/// How many slots ahead of the one being decoded memory is asked for: some 100 ns of work.
+const LOOK_AHEAD: usize = 12;
+
 impl Cursor {
+    /// The address of an event a few slots ahead; if there is none, anything.
+    #[inline(always)]
+    pub(crate) fn address_ahead(&self) -> Option<u64> {
+        self.slots.get(self.at + LOOK_AHEAD).map(|slot| record::event_address(*slot))
+    }
+
     /// Decodes one record, unless it is an event or a mark with a stamp later than `until`. Returns it with its stamp.
     #[inline(always)]
     pub(crate) fn next(&mut self, until: u64) -> Result<(Record<'_>, u64), Stop> {

@@ -75,7 +75,8 @@ define_table! {
         thread_id: Option<i32>,
         /// When it was noticed; null if it is spread over the run.
         at_ns: Option<i64> ["ns"],
-        /// Short name of the reason, e.g. no_chunk, nested_signal, stack_mismatch, broken_stacks, unpaired.
+        /// Short name of the reason, e.g. no_chunk, nested_signal, stack_mismatch, broken_stacks, unpaired,
+        /// corrupt_stream, no_symbols.
         reason: String,
         /// How many events, stacks or processes.
         count: i64,
@@ -95,7 +96,7 @@ define_table! {
         at_ns: i64 ["ns"],
         /// Process that set the mark; null otherwise.
         process_id: Option<i32>,
-        /// Heap bytes live just then in all processes, weighted.
+        /// Heap bytes live just then in all processes, weighted; at the end: what lived until its process ended.
         live_bytes: i64 ["bytes"],
         /// Heap blocks live just then, weighted.
         live_blocks: i64,

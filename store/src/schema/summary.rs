@@ -41,7 +41,7 @@ define_table! {
         allocated_blocks: f64,
         /// Their bytes.
         allocated_bytes: f64 ["bytes"],
-        /// Blocks live at the end.
+        /// Blocks that lived until their process ended or the recording was closed.
         live_blocks: f64,
         /// Their bytes.
         live_bytes: f64 ["bytes"],

@@ -123,6 +123,21 @@ impl Frames {
             ModuleStatus::Unreadable(error) => format!("cannot {error}"),
         }
     }
+
+    /// What could not be looked up because a file is missing, foreign or damaged: module, addresses concerned, reason.
+    pub(super) fn gaps(&self) -> impl Iterator<Item = (usize, u64, String)> {
+        self.reports.iter().enumerate().flat_map(|(module, report)| {
+            let is_unusable = matches!(
+                report.status,
+                ModuleStatus::NotFound | ModuleStatus::BuildIdMismatch { .. } | ModuleStatus::Unreadable(_)
+            );
+            let missing = (report.requested - report.resolved.min(report.requested)) as u64;
+            let own = (is_unusable && missing > 0).then(|| (module, missing, self.symbols_of(module)));
+            let problems =
+                report.problems.iter().map(move |problem| (module, missing.max(1), format!("cannot {problem}")));
+            own.into_iter().chain(problems)
+        })
+    }
 }
 
 fn look_up(

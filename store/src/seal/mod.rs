@@ -50,7 +50,7 @@ pub(crate) fn seal(
     tables.write(run::modules(&state, &frames))?;
     tables.write(run::processes(&state))?;
     tables.write(run::threads(&state))?;
-    tables.write(run::losses(&state, &written.quality))?;
+    tables.write(run::losses(&state, &written.quality, &frames))?;
     tables.write(sums::timeline(&state))?;
     tables.write(sums::moments(&state))?;
     tables.write(sums::stack_stats(&state))?;

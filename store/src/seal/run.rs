@@ -139,7 +139,7 @@ fn explain(reason: LossReason) -> &'static str {
 }
 
 /// The table `losses`.
-pub(super) fn losses(state: &State, quality: &Quality) -> LossesColumns {
+pub(super) fn losses(state: &State, quality: &Quality, frames: &Frames) -> LossesColumns {
     let mut columns = LossesColumns::default();
     let mut push = |process_id: Option<usize>, at_ns, reason: &str, count: u64, detail: &str| {
         if count > 0 {
@@ -180,6 +180,10 @@ pub(super) fn losses(state: &State, quality: &Quality) -> LossesColumns {
         quality.unresolved,
         "Distinct stacks whose description is missing from the recording.",
     );
+    for (module, count, reason) in frames.gaps() {
+        let path = String::from_utf8_lossy(&state.model.code.modules[module].path);
+        push(None, None, "no_symbols", count, &format!("{path}: {reason}."));
+    }
     columns
 }
 
