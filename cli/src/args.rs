@@ -185,7 +185,7 @@ fn group_by() -> impl TypedValueParser<Value = GroupBy> {
 /// Which blocks count.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct FilterArgs {
-    /// Keep blocks whose most recent frame matches; PAT is a file with * ? [..], function:PAT or module:PAT
+    /// Keep blocks whose most recent frame matches; PAT is a file with * ? [..], function:PAT or module:PAT; each may follow domain:N:
     #[arg(short, long, value_name = "PAT[:LINE]", help_heading = "Filters")]
     pub(crate) include: Vec<String>,
 

@@ -12,8 +12,9 @@ use std::task::{Context, Poll};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use futures::{Stream, StreamExt, TryStreamExt};
-use tmq_query::report::Report;
-use tmq_query::{Info, RecordingRef, Session, SessionOptions};
+use tmq_query::report::{Filters, Report};
+use tmq_query::tracemalloc::Snapshot;
+use tmq_query::{Info, Moment, RecordingRef, Session, SessionOptions};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -82,6 +83,20 @@ impl Engine {
     /// The SQL behind a report, which runs as it is.
     pub(crate) fn report_sql(&self, report: &Report) -> Result<String> {
         Ok(self.session.report_sql(report)?)
+    }
+
+    /// The blocks of the first recording that are live at a moment.
+    pub(crate) async fn snapshot(&self, moment: &Moment, filters: &Filters) -> Result<Snapshot> {
+        let ended = || Error::new("the query ended unexpectedly");
+        let session = Arc::clone(&self.session);
+        let (moment, filters) = (moment.clone(), filters.clone());
+        let (send, snapshot) = oneshot::channel();
+        let task = self.workers().spawn(async move {
+            // Failing to send means that nobody wants the answer any more.
+            let _ = send.send(session.snapshot(0, &moment, &filters).await);
+        });
+        let _task = AbortOnDrop(task.ok_or_else(ended)?);
+        Ok(snapshot.await.map_err(|_| ended())??)
     }
 
     /// Totals of the first recording.

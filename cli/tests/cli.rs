@@ -11,6 +11,8 @@ mod export;
 mod fixture;
 #[path = "cli/help.rs"]
 mod help;
+#[path = "cli/import.rs"]
+mod import;
 #[path = "cli/output.rs"]
 mod output;
 #[path = "cli/record.rs"]

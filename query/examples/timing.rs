@@ -4,20 +4,23 @@
 //! timing generate DIR [ALLOCATIONS [STACKS [DEPTH]]]     makes a recording
 //! timing run DIR [ROUNDS]                                times opening and every canned question, in milliseconds
 //! timing sql DIR SQL [ROUNDS]                            times one query
-//! timing canned DIR                                      prints name and SQL of the canned questions, for other engines
+//! timing canned DIR                                      prints the canned questions as JSON lines, for tests/duckdb_compare.py
 //! timing once DIR                                        opens, answers `top`, ends: for timing a whole process
 //! ```
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a failure ends it with its place")]
 
+#[path = "../tests/support/canned.rs"]
+mod canned;
 #[path = "../tests/support/generate.rs"]
 mod generate;
 
 use std::path::Path;
 use std::time::Instant;
 
-use tmq_query::report::{Filters, FrameFilter, GroupBy, Groups, Measure, Mode, Report};
-use tmq_query::{Moment, RecordingRef, Session};
+use tmq_query::report::{Groups, Report};
+use tmq_query::{RecordingRef, Session};
 
+use crate::canned::canned;
 use crate::generate::{Shape, generate};
 
 type Failure = Box<dyn std::error::Error>;
@@ -54,7 +57,7 @@ async fn main() -> Result<(), Failure> {
         ["canned", dir] => {
             let session = Session::open(&[RecordingRef::new(*dir)])?;
             for (name, sql) in canned(&session)? {
-                println!("{name}\t{}", sql.replace('\n', " \\n "));
+                println!("{}", serde_json::json!({"name": name, "sql": sql}));
             }
         }
         ["once", dir] => {
@@ -67,43 +70,6 @@ async fn main() -> Result<(), Failure> {
         _ => return Err("see the head of this file for the arguments".into()),
     }
     Ok(())
-}
-
-/// Every canned question with its SQL.
-fn canned(session: &Session) -> Result<Vec<(String, String)>, Failure> {
-    let at = || Measure::Live(Moment::Share(0.7));
-    let filter = |text| FrameFilter::parse(true, true, text);
-    let groups = |group_by, mode, measure| Groups { group_by, mode, measure, ..Groups::default() };
-    let peak = || Measure::Live(Moment::Peak);
-    let mut all = Vec::new();
-    for (name, groups) in [
-        ("top by site", Groups::default()),
-        ("top by line", groups(GroupBy::Lineno, Mode::MostRecent, peak())),
-        ("top by file", groups(GroupBy::Filename, Mode::MostRecent, peak())),
-        ("top by traceback", groups(GroupBy::Traceback, Mode::MostRecent, peak())),
-        ("top by module", groups(GroupBy::Module, Mode::MostRecent, peak())),
-        ("cumulative by line", groups(GroupBy::Lineno, Mode::Cumulative, peak())),
-        ("cumulative by line at 70%", groups(GroupBy::Lineno, Mode::Cumulative, at())),
-        ("inclusive by site", groups(GroupBy::Site, Mode::Inclusive, peak())),
-        ("at 70% by site", groups(GroupBy::Site, Mode::MostRecent, at())),
-        ("at 70% by traceback", groups(GroupBy::Traceback, Mode::MostRecent, at())),
-        ("allocated by site", groups(GroupBy::Site, Mode::MostRecent, Measure::Allocated)),
-        ("allocated by thread", groups(GroupBy::Thread, Mode::MostRecent, Measure::Allocated)),
-        ("allocated by size", groups(GroupBy::Size, Mode::MostRecent, Measure::Allocated)),
-        ("allocated by kind", groups(GroupBy::Kind, Mode::MostRecent, Measure::Allocated)),
-        ("leaks by line", groups(GroupBy::Lineno, Mode::MostRecent, Measure::Live(Moment::End))),
-        ("temporary by site", groups(GroupBy::Site, Mode::MostRecent, Measure::Temporary)),
-        (
-            "any frame in file_1*",
-            Groups { filters: Filters { frames: vec![filter("*file_1*.c")?], domains: vec![] }, ..Groups::default() },
-        ),
-    ] {
-        all.push((name.to_owned(), session.report_sql(&Report::Groups(groups))?));
-    }
-    for view in ["by_thread", "by_size", "lifetimes", "by_kind", "timeline_readable", "stack_totals"] {
-        all.push((format!("view {view}"), format!("SELECT * FROM {view}")));
-    }
-    Ok(all)
 }
 
 async fn time(session: &Session, sql: &str) -> Result<(f64, usize), Failure> {

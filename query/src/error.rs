@@ -56,7 +56,11 @@ pub enum Error {
         marks: String,
     },
     /// A grouping could not be understood.
-    #[error("unknown grouping {text:?}: use one of {}", crate::report::GroupBy::names())]
+    #[error(
+        "unknown key_type: {}: use one of {}",
+        crate::tracemalloc::repr::repr(text),
+        crate::report::GroupBy::names()
+    )]
     GroupBy {
         /// What was written.
         text: String,

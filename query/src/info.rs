@@ -124,7 +124,7 @@ impl Info {
             peak_ns: peak.at_ns,
             lost_events: lost,
             duration_ns: recording.at_ns(&crate::Moment::End)? - recording.at_ns(&crate::Moment::Start)?,
-            sampling_interval: metadata.get("sampling_interval").and_then(|v| v.parse().ok()).unwrap_or(0),
+            sampling_interval: metadata.get("sample_interval").and_then(|v| v.parse().ok()).unwrap_or(0),
             stacks: rows(&STACKS),
             size_on_disk: i64::try_from(recording.recording.size_on_disk()).unwrap_or(i64::MAX),
             metadata,

@@ -34,6 +34,7 @@ mod memory;
 mod moment;
 mod planner;
 mod recording;
+pub mod relations;
 pub mod report;
 mod rows;
 mod session;

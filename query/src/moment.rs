@@ -8,6 +8,14 @@ use crate::Error;
 
 /// A moment of a recording. A block is live at `t` if it was allocated at or before `t`, was not freed at or before `t`,
 /// and its process had not ended by `t`.
+///
+/// ```
+/// use tmq_query::Moment;
+///
+/// assert_eq!("peak".parse::<Moment>().unwrap(), Moment::Peak);
+/// assert_eq!("250ms".parse::<Moment>().unwrap(), Moment::At(250_000_000));
+/// assert_eq!("40%".parse::<Moment>().unwrap(), Moment::Share(0.4));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Moment {
     /// Before the first allocation: nothing is live.
@@ -65,7 +73,13 @@ impl fmt::Display for Moment {
             Self::Start => f.write_str("start"),
             Self::End => f.write_str("end"),
             Self::Peak => f.write_str("peak"),
-            Self::At(ns) => write!(f, "{ns}ns"),
+            Self::At(ns) => {
+                // The largest unit in which it is a whole number.
+                let units = [("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000), ("ns", 1)];
+                let whole = units.into_iter().find(|(_, length)| *ns != 0 && ns % length == 0);
+                let (unit, length) = whole.unwrap_or(("ns", 1));
+                write!(f, "{}{unit}", ns / length)
+            }
             Self::Share(share) => write!(f, "{}%", share * 100.0),
             Self::Mark(name) => write!(f, "mark:{name}"),
         }

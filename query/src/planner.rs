@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::{DataFusionError, Result, TableReference, plan_datafusion_err};
+use datafusion::common::{Result, TableReference, plan_datafusion_err};
 use datafusion::config::Dialect;
 use datafusion::datasource::{TableProvider, ViewTable, provider_as_source};
 use datafusion::execution::SessionState;
@@ -177,10 +177,4 @@ impl ContextProvider for Scope<'_> {
 
 fn names<T>(functions: &HashMap<String, T>) -> Vec<String> {
     functions.keys().cloned().collect()
-}
-
-/// Why `plan` failed, as the engine's error type.
-#[expect(dead_code, reason = "used by relations")]
-pub(crate) fn plan_error(error: crate::Error) -> DataFusionError {
-    DataFusionError::Plan(error.to_string())
 }

@@ -21,6 +21,7 @@ use tmq_store::schema::TABLES;
 use crate::catalog::{CATALOG, Catalog, PUBLIC, RESERVED};
 use crate::planner::Planner;
 use crate::recording::Opened;
+use crate::relations::{RELATIONS, Relations};
 use crate::report::Report;
 use crate::{Error, Info, RecordingRef, Rows, functions, memory, views};
 
@@ -28,6 +29,13 @@ use crate::{Error, Info, RecordingRef, Rows, functions, memory, views};
 const CONSUMERS_IN_MESSAGE: std::num::NonZeroUsize = std::num::NonZeroUsize::new(3).unwrap();
 
 /// Limits and permissions of a [`Session`].
+///
+/// ```
+/// use tmq_query::SessionOptions;
+///
+/// let options = SessionOptions { memory_limit: Some(1 << 30), threads: Some(2), ..SessionOptions::default() };
+/// assert!(!options.allow_write);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct SessionOptions {
     /// Bytes that queries may use before they spill to disk; none: half of the memory of the machine or its cgroup.
@@ -41,6 +49,26 @@ pub struct SessionOptions {
 }
 
 /// Recordings opened for questions.
+///
+/// ```
+/// # use tmq_query::tracemalloc::{Frame, Snapshot, Trace, Traceback};
+/// # use tmq_query::{RecordingRef, Session};
+/// # let dir = std::env::temp_dir().join(format!("tmq-doc-session-{}.tmq", std::process::id()));
+/// # let trace = |size, line| Trace { domain: 0, size, traceback: Traceback::new(vec![Frame::new("a.py", line)]) };
+/// # Snapshot::new(vec![trace(10, 2), trace(10, 2), trace(400, 9)], 1).write_recording(&dir)?;
+/// let session = Session::open(&[RecordingRef::new(&dir)])?;
+/// # let runtime = tokio::runtime::Runtime::new()?;
+/// # runtime.block_on(async {
+/// let rows = session.sql("SELECT lineno, size FROM statistics('lineno')").await?;
+/// assert_eq!(rows.schema().field(1).name(), "size");
+/// let batches = rows.collect().await?;
+/// assert_eq!(batches.iter().map(|b| b.num_rows()).sum::<usize>(), 2);
+/// assert!(session.sql("CREATE TABLE t AS SELECT 1").await.is_err());
+/// # Ok::<(), tmq_query::Error>(())
+/// # })?;
+/// # std::fs::remove_dir_all(&dir)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Session {
     references: Vec<RecordingRef>,
     planner: Arc<Planner>,
@@ -73,6 +101,7 @@ impl Session {
             .with_catalog_list(Arc::new(MemoryCatalogProviderList::new()))
             .build();
         let planner = Arc::new(Planner::new(state, recordings));
+        context.register_relation_planner(Arc::new(Relations::new(Arc::clone(&planner))))?;
         context.register_catalog(CATALOG, Arc::new(Catalog::new(&planner)?));
         let allowed = SQLOptions::new()
             .with_allow_ddl(options.allow_write)
@@ -134,6 +163,18 @@ impl Session {
 
     /// Totals of one recording.
     ///
+    /// ```
+    /// # use tmq_query::tracemalloc::{Frame, Snapshot, Trace, Traceback};
+    /// # use tmq_query::{RecordingRef, Session};
+    /// # let dir = std::env::temp_dir().join(format!("tmq-doc-info-{}.tmq", std::process::id()));
+    /// # let trace = |size, line| Trace { domain: 0, size, traceback: Traceback::new(vec![Frame::new("a.py", line)]) };
+    /// # Snapshot::new(vec![trace(10, 2), trace(10, 2), trace(400, 9)], 1).write_recording(&dir)?;
+    /// let info = Session::open(&[RecordingRef::new(&dir)])?.info(0)?;
+    /// assert_eq!((info.allocations, info.live_bytes, info.lost_events), (3, 420, 0));
+    /// # std::fs::remove_dir_all(&dir)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// It cannot be read.
     pub fn info(&self, recording: usize) -> Result<Info, Error> {
@@ -152,6 +193,7 @@ impl Session {
             names.insert(view.name.to_owned());
             names.extend(view.columns().into_iter().map(|(name, _)| name.to_owned()));
         }
+        names.extend(RELATIONS.iter().filter_map(|(text, _)| text.split('(').next()).map(str::to_owned));
         let state = self.context.state();
         names.extend(state.scalar_functions().keys().cloned());
         names.extend(state.aggregate_functions().keys().cloned());
@@ -164,6 +206,10 @@ impl Session {
 
     pub(crate) fn opened(&self, recording: usize) -> Result<&Arc<Opened>, Error> {
         self.planner.recordings().get(recording).ok_or(Error::NoRecording)
+    }
+
+    pub(crate) fn all(&self) -> &[Arc<Opened>] {
+        self.planner.recordings()
     }
 
     async fn plan(&self, sql: &str) -> Result<LogicalPlan, Error> {
@@ -211,7 +257,9 @@ fn context(options: &SessionOptions) -> Result<SessionContext, Error> {
     let mut config = SessionConfig::new()
         .with_default_catalog_and_schema(CATALOG, PUBLIC)
         .with_create_default_catalog_and_schema(false)
-        .with_information_schema(true);
+        .with_information_schema(true)
+        // `SELECT * FROM statistics(...)` keeps the order that the relation has.
+        .set_bool("datafusion.sql_parser.enable_subquery_sort_elimination", false);
     if let Some(threads) = options.threads {
         config = config.with_target_partitions(threads.max(1));
     }

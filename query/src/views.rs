@@ -38,6 +38,7 @@ views! {
     "stacks_named",
     "frames_named",
     "allocations_named",
+    "tracer",
 }
 
 impl View {

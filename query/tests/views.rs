@@ -17,7 +17,9 @@ async fn comments_are_the_planned_columns() {
         assert!(view.sql.starts_with(&format!("-- {}: ", view.name)), "{}", view.name);
         assert!(view.doc().contains("Grain:"), "{}", view.name);
         assert!(!view.sql.contains("SELECT *"), "{}", view.name);
-        assert!(rows(&session, &format!("SELECT * FROM {}", view.name)).await.is_empty(), "{}", view.name);
+        // What the recorder says of itself does not depend on allocations.
+        let answers = rows(&session, &format!("SELECT * FROM {}", view.name)).await;
+        assert_eq!(answers.len(), usize::from(view.name == "tracer"), "{}", view.name);
     }
 }
 

@@ -158,9 +158,12 @@ fn symbol(map: &LinkMap, name: &CStr) -> Option<usize> {
     const VERSYM_HIDDEN: u16 = 0x8000;
     let d = dynamic(map)?;
     let wanted = name.to_bytes().iter().fold(5381u32, |h, &c| h.wrapping_mul(33).wrapping_add(c.into()));
-    // SAFETY (of all reads below): the tables belong to a loaded object and are laid out as the GNU hash section's
-    // format says; the loader itself follows them the same way.
-    let word = |index: usize| unsafe { *(d.hash as *const u32).add(index) };
+    // The tables belong to a loaded object and are laid out as the GNU hash section's format says; the loader itself
+    // follows them the same way.
+    let word = |index: usize| {
+        // SAFETY: as said above.
+        unsafe { *(d.hash as *const u32).add(index) }
+    };
     let (buckets, first, bloom) = (word(0) as usize, word(1) as usize, word(2) as usize);
     if buckets == 0 {
         return None;

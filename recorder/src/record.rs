@@ -34,6 +34,7 @@ struct Session {
 /// Starts recording in this process, if it is to be recorded. Called by the library's constructor and by the first hook.
 #[cold]
 #[inline(never)]
+#[expect(clippy::must_use_candidate, reason = "the constructor has no use for it")]
 pub fn start() -> Option<&'static Process> {
     process::start(|path| elf::initial_environment(tmq_wire::ENV_REGION.as_bytes(), path))
 }

@@ -9,6 +9,7 @@ use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use clap::Args;
 use tmq_query::functions::SIGNATURES;
+use tmq_query::relations::RELATIONS;
 use tmq_query::views::VIEWS;
 use tmq_store::schema::TABLES;
 
@@ -172,9 +173,13 @@ fn overview(relations: &[Relation], styles: Styles) -> String {
         list_of(&mut text, &entries.collect::<Vec<_>>(), styles);
         text.push('\n');
     }
-    let _ = writeln!(text, "{}", styles.bold("Functions"));
-    let functions = SIGNATURES.iter().map(|(name, doc)| (*name, (*doc).to_owned()));
-    list_of(&mut text, &functions.collect::<Vec<_>>(), styles);
+    for (title, entries) in [("Relations with arguments", RELATIONS), ("Functions", SIGNATURES)] {
+        let _ = writeln!(text, "{}", styles.bold(title));
+        let entries = entries.iter().map(|(name, doc)| (*name, (*doc).to_owned()));
+        list_of(&mut text, &entries.collect::<Vec<_>>(), styles);
+        text.push('\n');
+    }
+    text.pop();
     text
 }
 

@@ -9,7 +9,7 @@ use crate::args::{FilterArgs, OutputArgs};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::input::{self, RecordingArg};
-use crate::report::{Title, TracebackView};
+use crate::report::{Shape, Title, TracebackView};
 use crate::ui::Ui;
 
 /// Show the stacks that hold the most memory, with source lines
@@ -19,6 +19,8 @@ Examples:
   tmq traceback                   the stack with the most memory at the peak
   tmq traceback -n 5 app.tmq@end  five stacks with the most memory at the end
   tmq traceback --frames 8        at most the eight most recent frames of each
+  tmq traceback --frames=-2       all frames but the two most recent
+  tmq traceback --oldest-first    in the order of a Python traceback
 
 The most recent frame comes first.")]
 pub(crate) struct Traceback {
@@ -29,9 +31,13 @@ pub(crate) struct Traceback {
     #[arg(short = 'n', long = "limit", value_name = "N", default_value_t = 1)]
     limit: usize,
 
-    /// Show at most N frames of each stack, the most recent ones
-    #[arg(long, value_name = "N")]
-    frames: Option<usize>,
+    /// Show at most N frames of each stack, the most recent ones; a negative N leaves as many of them out
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    frames: Option<i64>,
+
+    /// Show the oldest frame of each stack first
+    #[arg(long)]
+    oldest_first: bool,
 
     #[command(flatten)]
     filters: FilterArgs,
@@ -61,6 +67,7 @@ impl Traceback {
             return super::sql::show(&engine.report_sql(&Report::Groups(report))?, &self.output);
         }
         let title = Title { recording: reference.path.display().to_string(), when };
-        TracebackView { engine: &engine, report, title, frames: self.frames, ui }.write(&self.output)
+        let shape = Shape { frames: self.frames, oldest_first: self.oldest_first };
+        TracebackView { engine: &engine, report, title, shape, ui }.write(&self.output)
     }
 }

@@ -8,7 +8,7 @@ use tmq_query::report::Report;
 
 use super::rows::Reader;
 use super::source::Sources;
-use super::{format_time, print, styles, thousands, wait, write_rows};
+use super::{ALL_COLUMNS, format_time, print, styles, thousands, wait, write_rows};
 use crate::args::OutputArgs;
 use crate::engine::Engine;
 use crate::error::Result;
@@ -26,7 +26,7 @@ pub(crate) struct AddressView<'a> {
 impl AddressView<'_> {
     pub(crate) fn write(&self, output: &OutputArgs) -> Result<()> {
         if let Some(format) = output.format() {
-            return write_rows(self.engine, &self.report, format, None, output, self.ui);
+            return write_rows(self.engine, &self.report, format, ALL_COLUMNS, output, self.ui);
         }
         let batches = wait(self.engine, self.ui, async { self.engine.report(&self.report).await?.collect().await })?;
         let styles = styles(output, self.ui);

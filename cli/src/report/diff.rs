@@ -49,7 +49,7 @@ impl DiffView<'_> {
     pub(crate) fn write(&self, output: &OutputArgs) -> Result<()> {
         let report = Report::Diff(self.report.clone());
         if let Some(format) = output.format() {
-            let columns = columns::of_diff(format, self.report.group_by);
+            let columns = columns::of_diff(format, self.report.group_by, 2);
             return write_rows(self.engine, &report, format, columns.as_deref(), output, self.ui);
         }
         let (changes, totals) = wait(self.engine, self.ui, async {

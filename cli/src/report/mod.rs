@@ -6,6 +6,7 @@ mod columns;
 mod diff;
 mod groups;
 mod rows;
+mod sides;
 mod source;
 mod traceback;
 
@@ -28,7 +29,8 @@ pub(crate) use address::AddressView;
 pub(crate) use diff::DiffView;
 pub(crate) use groups::GroupsReport;
 pub(crate) use rows::{Frame, Reader};
-pub(crate) use traceback::TracebackView;
+pub(crate) use sides::SidesView;
+pub(crate) use traceback::{Shape, TracebackView};
 
 /// What a report is about, for its first line.
 #[derive(Debug)]
@@ -68,17 +70,20 @@ pub(crate) fn thousands(number: i64) -> String {
     if number < 0 { format!("-{text}") } else { text }
 }
 
+/// For results of which every column is shown.
+pub(crate) const ALL_COLUMNS: Option<&[&str]> = None;
+
 /// Writes rows as they come, in a format that is not a report's own text.
 pub(crate) async fn stream(
     schema: SchemaRef,
     mut rows: impl Stream<Item = Result<RecordBatch, tmq_query::Error>> + Unpin,
     format: Format,
     out: &mut Destination,
-    columns: Option<&[&str]>,
+    columns: Option<&[impl AsRef<str>]>,
     ui: Ui,
 ) -> Result<output::Written> {
     let keep: Option<Vec<usize>> =
-        columns.map(|names| names.iter().filter_map(|name| schema.index_of(name).ok()).collect());
+        columns.map(|names| names.iter().filter_map(|name| schema.index_of(name.as_ref()).ok()).collect());
     let project = |batch: RecordBatch| match &keep {
         Some(keep) => batch.project(keep),
         None => Ok(batch),
@@ -103,7 +108,7 @@ fn write_rows(
     engine: &Engine,
     report: &Report,
     format: Format,
-    columns: Option<&[&str]>,
+    columns: Option<&[impl AsRef<str>]>,
     output: &OutputArgs,
     ui: Ui,
 ) -> Result<()> {

@@ -7,12 +7,22 @@ use arrow::record_batch::RecordBatch;
 
 use crate::error::{Error, Result};
 
+/// What the tables have for a function that is not known.
+const UNKNOWN_FUNCTION: &str = "??";
+
 /// One frame of a traceback.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Frame {
     pub(crate) filename: String,
     pub(crate) lineno: i64,
     pub(crate) function: String,
+}
+
+impl Frame {
+    /// The function, if it is known.
+    pub(crate) fn known_function(&self) -> Option<&str> {
+        Some(self.function.as_str()).filter(|function| *function != UNKNOWN_FUNCTION)
+    }
 }
 
 /// A batch whose columns are read by name, whatever width or view type the engine chose.
@@ -105,7 +115,7 @@ impl Tracebacks {
             .map(|i| Frame {
                 filename: text(files, i, "<unknown>"),
                 lineno: if lines.is_valid(i) { lines.value(i) } else { 0 },
-                function: text(functions, i, "??"),
+                function: text(functions, i, UNKNOWN_FUNCTION),
             })
             .collect()
     }

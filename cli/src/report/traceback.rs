@@ -1,4 +1,4 @@
-//! `traceback` as text: frames as Python prints them, most recent first, with source lines.
+//! `traceback` as text: frames as Python prints them, with source lines.
 
 use std::fmt::Write;
 
@@ -20,9 +20,25 @@ pub(crate) struct TracebackView<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) report: Groups,
     pub(crate) title: Title,
-    /// Most frames to show of each.
-    pub(crate) frames: Option<usize>,
+    pub(crate) shape: Shape,
     pub(crate) ui: Ui,
+}
+
+/// Which frames of a traceback are shown, and in which order: the arguments of Python's `Traceback.format`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Shape {
+    /// So many of the most recent ones; if negative, all but so many of the most recent ones.
+    pub(crate) frames: Option<i64>,
+    pub(crate) oldest_first: bool,
+}
+
+impl Shape {
+    /// The frames shown of a traceback that has the most recent first.
+    fn of(self, frames: &[Frame]) -> &[Frame] {
+        let limit = self.frames.unwrap_or(i64::MAX);
+        let count = usize::try_from(limit.unsigned_abs()).unwrap_or(usize::MAX).min(frames.len());
+        if limit < 0 { &frames[count..] } else { &frames[..count] }
+    }
 }
 
 impl TracebackView<'_> {
@@ -49,11 +65,20 @@ impl TracebackView<'_> {
             let blocks = format_count(group.count, "memory block", "memory blocks");
             let size = format_size(group.size as f64, false);
             let _ = writeln!(text, "{} {blocks}: {size}", styles.bold(format_args!("#{}:", i + 1)));
-            let shown = self.frames.unwrap_or(usize::MAX).min(group.traceback.len());
-            frames(&mut text, &group.traceback[..shown], &mut sources, styles);
-            let hidden = group.traceback.len() - shown;
-            if hidden > 0 {
-                let _ = writeln!(text, "  ... {}", format_count(hidden as i64, "more frame", "more frames"));
+            let mut shown = self.shape.of(&group.traceback).to_vec();
+            let hidden = group.traceback.len() - shown.len();
+            let more = || format!("  ... {}\n", format_count(hidden as i64, "more frame", "more frames"));
+            // The gap is shown where the frames are missing.
+            let recent_missing = self.shape.frames.is_some_and(|n| n < 0);
+            if hidden > 0 && recent_missing != self.shape.oldest_first {
+                text.push_str(&more());
+            }
+            if self.shape.oldest_first {
+                shown.reverse();
+            }
+            frames(&mut text, &shown, &mut sources, styles);
+            if hidden > 0 && recent_missing == self.shape.oldest_first {
+                text.push_str(&more());
             }
         }
         text
@@ -63,11 +88,15 @@ impl TracebackView<'_> {
 /// Equal frames in a row that are shown; recursion is summed up after so many, as Python does.
 const REPEATS_SHOWN: usize = 3;
 
-/// `  File "F", line N, in f` for each frame, with its source line below.
+/// `  File "F", line N, in f` for each frame, with its source line below. Imported snapshots have lines without functions.
 pub(super) fn frames(text: &mut String, frames: &[Frame], sources: &mut Sources, styles: Styles) {
     for run in frames.chunk_by(|a, b| a == b) {
-        for Frame { filename, lineno, function } in run.iter().take(REPEATS_SHOWN) {
-            let _ = writeln!(text, "  File \"{filename}\", line {lineno}, in {}", styles.cyan(function));
+        for frame @ Frame { filename, lineno, function } in run.iter().take(REPEATS_SHOWN) {
+            let _ = write!(text, "  File \"{filename}\", line {lineno}");
+            if *lineno == 0 || frame.known_function().is_some() {
+                let _ = write!(text, ", in {}", styles.cyan(function));
+            }
+            text.push('\n');
             if let Some(line) = sources.line(filename, *lineno) {
                 let _ = writeln!(text, "    {}", styles.dim(line));
             }
@@ -76,6 +105,35 @@ pub(super) fn frames(text: &mut String, frames: &[Frame], sources: &mut Sources,
         if hidden > 0 {
             let times = if hidden == 1 { "time" } else { "times" };
             let _ = writeln!(text, "  [Previous line repeated {hidden} more {times}]");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_those_of_traceback_format() {
+        let frame = |function: &str| Frame { filename: String::new(), lineno: 1, function: function.to_owned() };
+        let all = ["e", "d", "c", "b", "a"].map(frame);
+        let shown = |frames| {
+            let shape = Shape { frames, oldest_first: false };
+            shape.of(&all).iter().map(|f| f.function.as_str()).collect::<String>()
+        };
+        for (limit, expected) in [
+            (None, "edcba"),
+            (Some(1), "e"),
+            (Some(2), "ed"),
+            (Some(9), "edcba"),
+            (Some(0), ""),
+            (Some(-1), "dcba"),
+            (Some(-2), "cba"),
+            (Some(-5), ""),
+            (Some(-9), ""),
+            (Some(i64::MIN), ""),
+        ] {
+            assert_eq!(shown(limit), expected, "{limit:?}");
         }
     }
 }

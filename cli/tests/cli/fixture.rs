@@ -64,7 +64,7 @@ pub(crate) fn recording(dir: &Path, name: &str, scale: i64) {
     builder
         .seal([
             ("hostname".to_owned(), "example".to_owned()),
-            ("sampling_interval".to_owned(), "0".to_owned()),
+            ("sample_interval".to_owned(), "0".to_owned()),
             ("duration_ns".to_owned(), END.to_string()),
             ("bin_width_ns".to_owned(), (10 * MS).to_string()),
         ])

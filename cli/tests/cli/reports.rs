@@ -28,10 +28,16 @@ fn texts() {
         ("leaks", &["leaks"]),
         ("temporary", &["temporary"]),
         ("traceback", &["traceback", "-n", "2", "--frames", "2"]),
+        ("traceback-oldest-first", &["traceback", "--frames=-1", "--oldest-first"]),
         ("addr", &["addr", "0x55550010"]),
+        ("addr-moment", &["addr", "0x55550010", "@11.5ms"]),
         ("addr-none", &["addr", "0x10"]),
         ("info", &["info"]),
         ("diff-moments", &["diff", "@mark:loaded", "@peak"]),
+        ("diff-many", &["diff", "@start", "@20ms", "@peak", "@end"]),
+        ("diff-many-limit", &["diff", "@start", "@20ms", "@peak", "@end", "-g", "lineno", "-n", "1"]),
+        ("diff-many-tracebacks", &["diff", "@20ms", "@peak", "@end", "-g", "traceback", "-n", "2"]),
+        ("diff-many-csv", &["diff", "@start", "@peak", "@end", "-g", "function", "--format", "csv"]),
     ] {
         expect(&format!("report-{name}"), &hide_date(&scratch.run(args).all()));
     }
@@ -42,6 +48,9 @@ fn two_recordings() {
     let scratch = scratch();
     fixture::recording(scratch.path(), "later.tmq", 3);
     expect("report-diff", &scratch.run(&["diff", "app.4711.tmq", "later.tmq"]).ok());
+    fixture::recording(scratch.path(), "third.tmq", 2);
+    let many = ["diff", "app.4711.tmq@peak", "later.tmq", "third.tmq@start", "third.tmq"];
+    expect("report-diff-recordings", &scratch.run(&many).ok());
     expect("report-diff-json", &scratch.run(&["diff", "app.4711.tmq", "later.tmq", "--format", "json"]).ok());
 }
 
@@ -75,6 +84,7 @@ fn the_sql_behind_a_report_runs() {
         &["leaks", "-g", "traceback"],
         &["temporary", "-g", "function"],
         &["diff", "@start", "@peak"],
+        &["diff", "@start", "@peak", "@end", "-g", "lineno"],
         &["addr", "0x55550010"],
         &["traceback"],
     ] {

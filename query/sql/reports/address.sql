@@ -4,7 +4,10 @@ WITH blocks AS (
         process_id, thread_id, alloc_ns, free_ns, free_thread_id, address, size, stack_id, free_stack_id, kind, domain
     FROM {schema}allocations
     WHERE address <= {address} AND (address = {address} OR address > {address} - size) AND {process}
-    ORDER BY abs(alloc_ns - {at}), alloc_ns DESC
+    -- Nearest to the moment are the block that is live then, and those that were freed last or allocated next.
+    ORDER BY
+        CASE WHEN alloc_ns > {at} THEN alloc_ns - {at} WHEN free_ns <= {at} THEN {at} - free_ns ELSE 0 END,
+        alloc_ns DESC
     {limit}
 ),
 stacks_of AS (

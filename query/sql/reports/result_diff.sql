@@ -13,6 +13,7 @@ SELECT
     count - old_count AS count_diff,
     CASE WHEN count > 0 THEN CAST(size AS DOUBLE) / count END AS average,
     {each}
+    {trend}
     {traceback} AS traceback
 FROM changes
 ORDER BY abs(size - old_size) DESC, size DESC, abs(count - old_count) DESC, count DESC, {order}

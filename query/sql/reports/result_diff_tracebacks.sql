@@ -44,6 +44,7 @@ SELECT
     count - old_count AS count_diff,
     CASE WHEN count > 0 THEN CAST(size AS DOUBLE) / count END AS average,
     {each}
+    {trend}
     traceback
 FROM described
 ORDER BY place

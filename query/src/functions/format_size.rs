@@ -47,7 +47,7 @@ impl ScalarUDFImpl for FormatSize {
         let scalar = args.args.iter().all(|a| matches!(a, ColumnarValue::Scalar(_)));
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let bytes = arrays[0].as_primitive::<Float64Type>();
-        let signs = arrays.get(1).map(|a| a.as_boolean());
+        let signs = arrays.get(1).map(AsArray::as_boolean);
         let text: StringArray = (0..bytes.len())
             .map(|row| {
                 let sign = signs.is_some_and(|s| s.is_valid(row) && s.value(row));

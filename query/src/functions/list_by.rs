@@ -211,7 +211,7 @@ impl GroupsAccumulator for Lists {
     }
 
     fn size(&self) -> usize {
-        let chunks: usize = self.chunks.iter().map(|c| c.get_array_memory_size()).sum();
+        let chunks: usize = self.chunks.iter().map(Array::get_array_memory_size).sum();
         chunks + self.entries.capacity() * size_of::<Entry>()
     }
 }

@@ -1,5 +1,7 @@
 //! The facts of a report in SQL: which blocks count, summed by stack, and the filters on them.
 
+use std::collections::BTreeMap;
+
 use super::template::{files, fill, identifier, inline, literal};
 use super::{Filters, FrameFilter, GroupBy, Measure, Subject, keys};
 use crate::recording::Opened;
@@ -25,7 +27,7 @@ impl<'a> Source<'a> {
 
     /// Whether every allocation was recorded, so that there are no errors to add up.
     fn is_exact(&self) -> bool {
-        self.opened.metadata.get("sampling_interval").is_none_or(|interval| interval == "0")
+        self.opened.metadata.get("sample_interval").is_none_or(|interval| interval == "0")
     }
 
     /// Which rows of `allocations` are live at a moment; without the condition on their processes at the end.
@@ -185,7 +187,7 @@ impl<'a> Counted<'a> {
             GroupBy::Size => columns.push(("up_to", UP_TO)),
             _ => {}
         }
-        if self.group_by == GroupBy::Domain || self.keeps_by_domain() {
+        if self.group_by == GroupBy::Domain || self.keeps_by_domain() || self.filters_frames_by_domain() {
             columns.push(("domain", "domain"));
         }
         columns
@@ -194,6 +196,17 @@ impl<'a> Counted<'a> {
     /// Whether inclusive filters on domains and on frames meet, of which either may match.
     fn keeps_by_domain(&self) -> bool {
         self.inclusive_domains().next().is_some() && self.filters.frames.iter().any(|f| f.inclusive)
+    }
+
+    /// Whether a filter on frames matches in its domain only.
+    fn filters_frames_by_domain(&self) -> bool {
+        self.filters.frames.iter().any(|f| f.domain.is_some())
+    }
+
+    /// Whether an inclusive filter says which domains count, so that they are not the heap alone.
+    fn names_domains(&self) -> bool {
+        self.inclusive_domains().next().is_some()
+            || self.filters.frames.iter().any(|f| f.inclusive && f.domain.is_some())
     }
 
     fn inclusive_domains(&self) -> impl Iterator<Item = i32> {
@@ -205,11 +218,9 @@ impl<'a> Counted<'a> {
         let list = |domains: Vec<i32>| domains.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let mut conditions = Vec::new();
         let asked: Vec<i32> = self.inclusive_domains().collect();
-        if asked.is_empty() {
-            if self.group_by != GroupBy::Domain && !self.source.opened.is_imported() {
-                conditions.push("domain = 0".to_owned());
-            }
-        } else if !self.keeps_by_domain() {
+        if !self.names_domains() && self.group_by != GroupBy::Domain && !self.source.opened.is_imported() {
+            conditions.push("domain = 0".to_owned());
+        } else if !asked.is_empty() && !self.keeps_by_domain() {
             conditions.push(format!("domain IN ({})", list(asked)));
         }
         let unwanted: Vec<i32> = self.filters.domains.iter().filter(|d| !d.inclusive).map(|d| d.domain).collect();
@@ -220,6 +231,26 @@ impl<'a> Counted<'a> {
     }
 
     fn kept_sql(&self) -> String {
+        let names: Vec<&str> = self.columns().into_iter().map(|(name, _)| name).collect();
+        let columns = format!("{}, blocks, bytes, blocks_variance, bytes_variance", names.join(", "));
+        let condition = self.kept().join(" AND ");
+        fill(files::kept, &[("n", &self.source.n), ("columns", &columns), ("where", &condition)])
+    }
+
+    /// Which rows of `allocations` are live and kept; only of live blocks.
+    pub(crate) fn blocks(&self) -> Result<String, Error> {
+        let mut conditions = self.domains();
+        if let Measure::Live(moment) = self.measure {
+            conditions.push(self.source.live(moment)?);
+        }
+        if self.filters_frames() {
+            conditions.extend(self.kept());
+        }
+        Ok(conditions.join(" AND "))
+    }
+
+    /// The conditions of the filters on frames on a fact.
+    fn kept(&self) -> Vec<String> {
         let (inclusive, exclusive): (Vec<_>, Vec<_>) = self.filters.frames.iter().partition(|f| f.inclusive);
         let mut conditions = Vec::new();
         let mut any: Vec<String> = Vec::new();
@@ -227,23 +258,22 @@ impl<'a> Counted<'a> {
             let domains: Vec<String> = self.inclusive_domains().map(|d| d.to_string()).collect();
             any.push(format!("domain IN ({})", domains.join(", ")));
         }
-        if !inclusive.is_empty() {
-            any.push(format!("stack_id IN ({})", self.stacks(&inclusive)));
+        for (domain, own) in by_domain(&inclusive) {
+            any.extend(self.stacks(&own).iter().map(|stacks| format!("{} IN ({stacks})", stack_in(domain))));
         }
         if !any.is_empty() {
             conditions.push(format!("({})", any.join(" OR ")));
         }
-        if !exclusive.is_empty() {
-            conditions.push(format!("stack_id NOT IN ({})", self.stacks(&exclusive)));
+        for (domain, own) in by_domain(&exclusive) {
+            let stacks = self.stacks(&own);
+            conditions.extend(stacks.iter().map(|stacks| format!("{} NOT IN ({stacks})", stack_in(domain))));
         }
-        let names: Vec<&str> = self.columns().into_iter().map(|(name, _)| name).collect();
-        let columns = format!("{}, blocks, bytes, blocks_variance, bytes_variance", names.join(", "));
-        let condition = conditions.join(" AND ");
-        fill(files::kept, &[("n", &self.source.n), ("columns", &columns), ("where", &condition)])
+        conditions
     }
 
-    /// The stacks that any of these filters matches.
-    fn stacks(&self, filters: &[&FrameFilter]) -> String {
+    /// Queries for the stacks that any of these filters matches: one for those that look at one frame, and one for those
+    /// that look at any. (As a union they could not stand within an OR: the optimizer fails on it.)
+    fn stacks(&self, filters: &[&FrameFilter]) -> Vec<String> {
         let mut queries = Vec::new();
         for (any_frame, template) in [(false, files::stacks_by_leaf), (true, files::stacks_by_any)] {
             let conditions: Vec<String> =
@@ -257,8 +287,26 @@ impl<'a> Counted<'a> {
             let leaf = keys::leaf(self.group_by);
             queries.push(inline(template, &[("schema", schema), ("leaf", leaf), ("frames", &frames)]));
         }
-        queries.join(" UNION ALL ")
+        queries
     }
+}
+
+/// The filters apart by the domain in which they match.
+fn by_domain<'f>(filters: &[&'f FrameFilter]) -> BTreeMap<Option<i32>, Vec<&'f FrameFilter>> {
+    let mut apart: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for filter in filters {
+        apart.entry(filter.domain).or_default().push(*filter);
+    }
+    apart
+}
+
+/// The stack of a fact; of one in another domain no stack. (`domain = 1 AND stack_id IN (...)` means the same, but within an
+/// OR the optimizer multiplies the subqueries.)
+fn stack_in(domain: Option<i32>) -> String {
+    domain.map_or_else(
+        || "stack_id".to_owned(),
+        |domain| format!("CASE WHEN domain = {domain} THEN stack_id ELSE -1 END"),
+    )
 }
 
 /// A filter as a condition on `frames_named`.

@@ -6,11 +6,23 @@
 use crate::Error;
 
 /// All filters of a report.
+///
+/// ```
+/// use tmq_query::report::{DomainFilter, Filters, FrameFilter};
+///
+/// let filters = Filters {
+///     frames: vec![FrameFilter::parse(true, true, "*/parse.c")?, FrameFilter::parse(false, false, "module:libz*")?],
+///     domains: vec![DomainFilter { inclusive: false, domain: 1 }],
+/// };
+/// assert_ne!(filters, Filters::default());
+/// # Ok::<(), tmq_query::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filters {
     /// Filters on frames.
     pub frames: Vec<FrameFilter>,
-    /// Filters on domains. Without an inclusive one only the heap is counted (in an imported recording: every domain).
+    /// Filters on domains. Only the heap is counted (in an imported recording: every domain) unless an inclusive filter,
+    /// of either kind, names a domain.
     pub domains: Vec<DomainFilter>,
 }
 
@@ -27,6 +39,8 @@ pub struct FrameFilter {
     pub pattern: String,
     /// The line that the same frame must have; only with [`Subject::File`].
     pub line: Option<i32>,
+    /// The domain that the block must be in to match.
+    pub domain: Option<i32>,
 }
 
 /// What a [`FrameFilter`] compares with its pattern.
@@ -50,7 +64,7 @@ pub struct DomainFilter {
 }
 
 impl FrameFilter {
-    /// Reads `PATTERN[:LINE]`, `function:PATTERN` or `module:PATTERN`.
+    /// Reads `PATTERN[:LINE]`, `function:PATTERN` or `module:PATTERN`, each perhaps behind `domain:N:`.
     ///
     /// ```
     /// use tmq_query::report::{FrameFilter, Subject};
@@ -58,13 +72,28 @@ impl FrameFilter {
     /// let filter = FrameFilter::parse(true, false, "*/parse.c:120").unwrap();
     /// assert_eq!((filter.pattern.as_str(), filter.line), ("*/parse.c", Some(120)));
     /// assert_eq!(FrameFilter::parse(false, true, "function:operator new*").unwrap().subject, Subject::Function);
+    /// assert_eq!(FrameFilter::parse(true, true, "domain:1:*/parse.c").unwrap().domain, Some(1));
     /// ```
     ///
     /// # Errors
-    /// The line is too large, or there is no pattern.
+    /// The line or domain is too large, or there is no pattern.
     pub fn parse(inclusive: bool, any_frame: bool, text: &str) -> Result<Self, Error> {
-        let make =
-            |subject, pattern: &str, line| Self { inclusive, any_frame, subject, pattern: pattern.to_owned(), line };
+        if let Some((digits, rest)) = text.strip_prefix("domain:").and_then(|rest| rest.split_once(':'))
+            && !digits.is_empty()
+            && digits.bytes().all(|b| b.is_ascii_digit())
+        {
+            let reason = "the domain is too large";
+            let domain = digits.parse().map_err(|_| Error::Filter { text: text.to_owned(), reason })?;
+            return Ok(Self { domain: Some(domain), ..Self::parse(inclusive, any_frame, rest)? });
+        }
+        let make = |subject, pattern: &str, line| Self {
+            inclusive,
+            any_frame,
+            subject,
+            pattern: pattern.to_owned(),
+            line,
+            domain: None,
+        };
         if text.is_empty() {
             return Err(Error::Filter { text: String::new(), reason: "write a pattern such as '*/parse.c'" });
         }

@@ -6,6 +6,13 @@ use std::str::FromStr;
 use crate::Error;
 
 /// What makes a group of blocks.
+///
+/// ```
+/// use tmq_query::report::GroupBy;
+///
+/// assert_eq!("lineno".parse::<GroupBy>().unwrap(), GroupBy::Lineno);
+/// assert!("line".parse::<GroupBy>().unwrap_err().to_string().starts_with("unknown key_type: 'line': use one of site"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GroupBy {
     /// Function and line of the frame a person would name (function and module where there is no line).

@@ -65,7 +65,9 @@ static SITE: Keys = Keys {
     rest: &[],
     from: FRAMES,
     shown: Shown {
-        label: "CASE WHEN lineno > 0 THEN function || ' (' || filename || ':' || CAST(lineno AS VARCHAR) || ')' \
+        // Imported snapshots have lines without functions.
+        label: "CASE WHEN lineno > 0 AND function = '??' THEN filename || ':' || CAST(lineno AS VARCHAR) \
+                WHEN lineno > 0 THEN function || ' (' || filename || ':' || CAST(lineno AS VARCHAR) || ')' \
                 ELSE function || ' [' || module || ']' END",
         ..LINE
     },

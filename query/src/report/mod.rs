@@ -20,6 +20,7 @@
 //! Rows come in the contract's order: size, count and key, all descending; for diffs |size_diff|, size, |count_diff|,
 //! count and key.
 
+mod blocks;
 mod counted;
 mod filter;
 mod group;
@@ -27,6 +28,7 @@ mod keys;
 mod sql;
 mod template;
 
+pub(crate) use blocks::{frames_sql, live_rows_sql, moment_sql, traced_memory_sql};
 pub use filter::{DomainFilter, Filters, FrameFilter, Subject};
 pub use group::{GroupBy, Mode};
 pub(crate) use sql::sql;
@@ -56,6 +58,26 @@ pub enum Measure {
 }
 
 /// Groups of blocks by where they come from.
+///
+/// ```
+/// use tmq_query::report::{GroupBy, Groups, Report};
+/// # use tmq_query::tracemalloc::{Frame, Snapshot, Trace, Traceback};
+/// # use tmq_query::{RecordingRef, Session};
+/// # let dir = std::env::temp_dir().join(format!("tmq-doc-groups-{}.tmq", std::process::id()));
+/// # let trace = |size, line| Trace { domain: 0, size, traceback: Traceback::new(vec![Frame::new("a.py", line)]) };
+/// # Snapshot::new(vec![trace(10, 2), trace(10, 2), trace(400, 9)], 1).write_recording(&dir)?;
+/// let session = Session::open(&[RecordingRef::new(&dir)])?;
+/// let largest = Report::Groups(Groups { group_by: GroupBy::Lineno, limit: Some(1), ..Groups::default() });
+/// # let runtime = tokio::runtime::Runtime::new()?;
+/// # runtime.block_on(async {
+/// let batches = session.report(&largest).await?.collect().await?;
+/// assert_eq!(batches[0].num_rows(), 1);
+/// assert_eq!(batches, session.sql(&session.report_sql(&largest)?).await?.collect().await?);
+/// # Ok::<(), tmq_query::Error>(())
+/// # })?;
+/// # std::fs::remove_dir_all(&dir)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Groups {
     /// Position of the recording in [`crate::Session::recordings`].
@@ -86,8 +108,33 @@ impl Default for Groups {
     }
 }
 
-/// How groups changed. With more than two sides, each side after the first is compared with the first, and the columns
-/// `size_1`, `count_1`, `size_2`, ... follow for the sides in order; `size` and `count` are those of the last side.
+/// How groups changed, largest change first.
+///
+/// ```
+/// use tmq_query::Moment;
+/// use tmq_query::report::{Diff, Filters, GroupBy, Measure, Mode, Report, Side};
+/// # use tmq_query::tracemalloc::{Frame, Snapshot, Trace, Traceback};
+/// # use tmq_query::{RecordingRef, Session};
+/// # let dir = std::env::temp_dir().join(format!("tmq-doc-diff-{}.tmq", std::process::id()));
+/// # let trace = |size, line| Trace { domain: 0, size, traceback: Traceback::new(vec![Frame::new("a.py", line)]) };
+/// # Snapshot::new(vec![trace(10, 2), trace(10, 2), trace(400, 9)], 1).write_recording(&dir)?;
+/// let session = Session::open(&[RecordingRef::new(&dir)])?;
+/// let sides = [Moment::Start, Moment::End].map(|m| Side { recording: 0, measure: Measure::Live(m) }).to_vec();
+/// let (group_by, mode, filters) = (GroupBy::Filename, Mode::MostRecent, Filters::default());
+/// let sql = session.report_sql(&Report::Diff(Diff { sides, group_by, mode, filters, limit: None }))?;
+/// # let runtime = tokio::runtime::Runtime::new()?;
+/// # runtime.block_on(async {
+/// let sum = format!("SELECT sum(size_diff) AS grown FROM ({sql}) AS diff WHERE size_diff = 420");
+/// assert_eq!(session.sql(&sum).await?.collect().await?[0].num_rows(), 1);
+/// # Ok::<(), tmq_query::Error>(())
+/// # })?;
+/// # std::fs::remove_dir_all(&dir)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// The comparison goes from the first side to the last. With more than two sides, the columns
+/// `size_1`, `count_1`, `size_2`, ... follow for the sides in order, and `trend`: `grows` or `shrinks` if no step goes the
+/// other way, `steady` if all sizes are equal, else `varies`. `size` and `count` are those of the last side.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Diff {
     /// What is compared, oldest first; at least two. Groups are matched by content.
@@ -111,7 +158,24 @@ pub struct Side {
     pub measure: Measure,
 }
 
-/// The history of an address: each block that contained it, in order of time.
+/// The history of an address, as `tmq addr` shows it.
+///
+/// ```no_run
+/// use tmq_query::report::{Address, Report};
+/// use tmq_query::{Moment, RecordingRef, Session};
+///
+/// # async fn example() -> Result<(), tmq_query::Error> {
+/// let session = Session::open(&[RecordingRef::parse("app.tmq")?])?;
+/// let moment = Some(Moment::At(1_500_000_000));
+/// let owner = Address { recording: 0, address: 0x55d0_c8a0_f2a0, moment, pid: None, limit: Some(1) };
+/// let batches = session.report(&Report::Address(owner)).await?.collect().await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A row is a block that contained it; they come in order of time.
+///
+/// An imported recording has no addresses.
 ///
 /// Columns: `pid`, `process_id`, `thread_id`, `thread`, `state` (`live`, `freed` or `later` at the moment), `address`,
 /// `offset_bytes` (of the asked address in the block), `size`, `kind`, `domain`, `alloc_ns`, `free_ns`, `free_thread_id`,

@@ -152,19 +152,25 @@ fn diff_sql(diff: &Diff, recordings: &[Arc<Opened>]) -> Result<String, Error> {
     parts.push(changes(&sources, keys));
     let limit = limit_sql(*limit);
     let each = each_side(sides.len(), |name| format!("{name}, "));
+    let trend = trend(sides.len());
     if *group_by == GroupBy::Traceback {
         let texts: Vec<String> = distinct.iter().map(|s| texts_of(s)).collect();
         let texts = texts.join(" UNION ALL ");
         let each_min = each_side(sides.len(), |name| format!("min({name}) AS {name}, "));
         let result = fill(
             files::result_diff_tracebacks,
-            &[("limit", &limit), ("texts", &texts), ("each", &each), ("each_min", &each_min)],
+            &[("limit", &limit), ("texts", &texts), ("each", &each), ("each_min", &each_min), ("trend", &trend)],
         );
         return Ok(format!("WITH\n{},\n{result}", parts.join(",\n")));
     }
     let order = keys.order();
     let mut values = shown(keys);
-    values.extend([("order", order.as_str()), ("limit", limit.as_str()), ("each", each.as_str())]);
+    values.extend([
+        ("order", order.as_str()),
+        ("limit", limit.as_str()),
+        ("each", each.as_str()),
+        ("trend", trend.as_str()),
+    ]);
     Ok(format!("WITH\n{}\n{}", parts.join(",\n"), fill(files::result_diff, &values)))
 }
 
@@ -218,8 +224,28 @@ fn each_side(sides: usize, column: impl Fn(&str) -> String) -> String {
     names.map(|name| column(&name)).collect()
 }
 
+/// How the sizes go from side to side, where more than two are compared.
+fn trend(sides: usize) -> String {
+    if sides < 3 {
+        return String::new();
+    }
+    let steps = |op: &str| {
+        let steps: Vec<String> = (1..sides).map(|side| format!("size_{side} {op} size_{}", side + 1)).collect();
+        steps.join(" AND ")
+    };
+    format!(
+        "CASE WHEN {} THEN 'steady' WHEN {} THEN 'grows' WHEN {} THEN 'shrinks' ELSE 'varies' END AS trend,",
+        steps("="),
+        steps("<="),
+        steps(">=")
+    )
+}
+
 fn address_sql(report: &Address, recordings: &[Arc<Opened>]) -> Result<String, Error> {
     let source = source(recordings, report.recording, String::new(), 0)?;
+    if source.opened.is_imported() {
+        return Err(Error::Report(format!("{} has no addresses: tracemalloc does not write them", source.opened.name)));
+    }
     // Addresses are stored as signed numbers with the same bits.
     let address = report.address.cast_signed().to_string();
     let moment = report.moment.clone().unwrap_or(Moment::End);

@@ -17,9 +17,9 @@ macro_rules! templates {
 #[expect(non_upper_case_globals, reason = "the names are those of files")]
 pub(crate) mod files {
     templates! {
-        address, by_stack, changes, counted_rows, counted_stored, frames_every, frames_leaf, frames_matching,
+        address, by_stack, changes, counted_rows, counted_stored, frames_every, frames_leaf, frames_matching, frames_of_stack,
         frames_once, groups, kept, lines, lines_of, result_diff, result_diff_tracebacks, result_groups,
-        result_tracebacks, side, stacks_by_any, stacks_by_leaf, texts_of, tracebacks,
+        result_tracebacks, side, snapshot, snapshot_blocks, snapshot_stacks, stacks_by_any, stacks_by_leaf, texts_of, traced_memory, tracebacks,
     }
 }
 

@@ -168,6 +168,13 @@ fn chunks(stuff: &[char]) -> Vec<Vec<char>> {
 }
 
 /// A file name as tracemalloc compares it: a trailing `.pyc` becomes `.py`, once.
+///
+/// ```
+/// use tmq_query::tracemalloc::normalize_filename;
+///
+/// assert_eq!(normalize_filename("a.pyc"), "a.py");
+/// assert_eq!(normalize_filename("a.pyo"), "a.pyo");
+/// ```
 #[must_use]
 pub fn normalize_filename(filename: &str) -> &str {
     if filename.ends_with(".pyc") { &filename[..filename.len() - 1] } else { filename }

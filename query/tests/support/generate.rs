@@ -536,7 +536,7 @@ fn write(dir: &Path, shape: &Shape, made: &Generated, summary: &mut Summary) {
     builder.write(&mut summary.timeline).unwrap();
     builder.write(&mut summary.moments).unwrap();
     let interval = if shape.sampled { "524288" } else { "0" };
-    builder.seal([("sampling_interval".to_owned(), interval.to_owned())]).unwrap();
+    builder.seal([("sample_interval".to_owned(), interval.to_owned())]).unwrap();
 }
 
 fn collect<C: Default, R: Clone>(rows: &[R], push: fn(&mut C, R)) -> C {

@@ -1,5 +1,6 @@
 //! What several test modules need: scratch directories, sessions over generated recordings, rows as text.
 
+pub mod canned;
 pub mod generate;
 
 use std::path::PathBuf;

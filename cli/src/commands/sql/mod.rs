@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::input;
 use crate::output::{Destination, Format};
 use crate::progress::patiently;
-use crate::report::{format_count, stream};
+use crate::report::{ALL_COLUMNS, format_count, stream};
 use crate::ui::Ui;
 use params::Params;
 
@@ -161,7 +161,7 @@ fn execute(engine: &Engine, sql: &str, format: Format, out: &mut Destination, ui
     let begin = Instant::now();
     let result = engine.block_on(async {
         let answer = patiently(ui, "running the query", engine.sql(sql)).await?;
-        stream(answer.schema(), answer, format, out, None, ui).await
+        stream(answer.schema(), answer, format, out, ALL_COLUMNS, ui).await
     });
     let written = result.map_err(|error| locate::explain(error, sql, &crate::commands::schema::names()))?;
     out.flush()?;
