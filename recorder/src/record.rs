@@ -3,6 +3,10 @@
 //! Order keys are time stamps: that of a free is taken before the real free, that of an allocation after the real
 //! allocation, so for one address they alternate in the order in which the allocator handed it out. A realloc takes both
 //! and writes them as one pair of records, and nothing at all if it failed.
+//!
+//! A stamp taken too early because the processor runs ahead does no harm after an allocation: it has its memory through a
+//! lock of the allocator, and the collector allows for the few nanoseconds that this may take. Before a free it would: the
+//! address may have come from another thread just now, and its free must not be stamped before its allocation.
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -210,6 +214,12 @@ fn is_due_slow(t: &mut Tls, size: usize) -> bool {
     true
 }
 
+/// The stamp of something that is about to be done to a block (see above).
+#[inline(always)]
+fn stamp_before() -> u64 {
+    if thread::is_alone() { sys::rdtsc() } else { sys::rdtsc_after_loads() }
+}
+
 /// `address` was handed out by an allocation function.
 #[inline(always)]
 pub fn allocated(kind: Kind, address: *mut u8, size: usize, entry: Entry) {
@@ -258,7 +268,7 @@ pub fn freeing(address: *mut u8, entry: Entry) {
     let Some(mut session) = begin(entry) else { return };
     if !session.lose_address(address as u64) {
         session.state.stream.begin();
-        let tsc = sys::rdtsc();
+        let tsc = stamp_before();
         let stack = session.free_stack(entry);
         session.write(Kind::Free, address as u64, 0, stack, tsc);
     }
@@ -281,7 +291,7 @@ pub fn reallocating(old: *mut u8, size: usize, entry: Entry, real: impl FnOnce()
     }
     let Some(mut session) = begin(entry) else { return real() };
     session.state.stream.begin();
-    let before = sys::rdtsc();
+    let before = stamp_before();
     let new = real();
     if !new.is_null() {
         let after = sys::rdtsc();
@@ -310,7 +320,7 @@ fn realloc_sampled(old: *mut u8, size: usize, entry: Entry, real: impl FnOnce() 
         None => return real(),
     };
     let was_sampled = sampler.contains(old as u64);
-    let before = sys::rdtsc();
+    let before = stamp_before();
     // The entry of the old block must be gone before the allocator can hand its address to another thread; a failed
     // realloc puts it back.
     let removed = was_sampled && sampler.remove(old as u64);
@@ -360,7 +370,7 @@ pub fn unmapping(address: *mut u8, size: usize, entry: Entry, real: impl FnOnce(
         return;
     };
     session.state.stream.begin();
-    let before = sys::rdtsc();
+    let before = stamp_before();
     if real() && !session.lose_address(address as u64) {
         let stack = session.free_stack(entry);
         session.write(Kind::Munmap, address as u64, size as u64, stack, before);
@@ -381,7 +391,7 @@ pub fn remapping(old: (*mut u8, usize), size: usize, entry: Entry, real: impl Fn
         return;
     };
     session.state.stream.begin();
-    let before = sys::rdtsc();
+    let before = stamp_before();
     match real() {
         Some(new) if !session.lose_address(new as u64) => {
             let after = sys::rdtsc();

@@ -48,13 +48,23 @@ unsafe fn syscall(n: usize, a: [usize; 6]) -> SysResult {
     if (-4095..0).contains(&result) { Err(-result as i32) } else { Ok(result as usize) }
 }
 
-/// Time stamp counter. Not serialising: callers rely only on order within a thread and across the synchronisation that
-/// an allocator does itself.
+/// Time stamp counter. Not serialising: the processor may read it while earlier loads are still waiting, so it can be too
+/// early against what other threads did, by as long as a cache line takes to come; see [`rdtsc_after_loads`].
 #[inline(always)]
 #[must_use]
 pub fn rdtsc() -> u64 {
     // SAFETY: every x86_64 processor has rdtsc.
     unsafe { core::arch::x86_64::_rdtsc() }
+}
+
+/// Time stamp counter, read when all earlier loads are complete. For what has to come after something that another thread
+/// did: a free after the allocation from which the address came.
+#[inline(always)]
+#[must_use]
+pub fn rdtsc_after_loads() -> u64 {
+    // SAFETY: every x86_64 processor has lfence.
+    unsafe { core::arch::x86_64::_mm_lfence() };
+    rdtsc()
 }
 
 /// Maps `bytes` of private zeroed memory; `None` if there is none.

@@ -5,7 +5,7 @@
 //! short threads therefore need as many states as ever lived at once.
 
 use core::sync::atomic::{
-    AtomicU32, AtomicUsize,
+    AtomicBool, AtomicU32, AtomicUsize,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
@@ -43,6 +43,18 @@ pub struct ThreadState {
     next: *mut ThreadState,
 }
 
+/// Whether more than one thread has ever recorded.
+static SHARED: AtomicBool = AtomicBool::new(false);
+
+/// Whether no other thread has recorded anything yet. Another thread says otherwise before its first event, so whoever
+/// has an address from it sees that (loads are not reordered with loads on x86_64).
+#[inline(always)]
+#[must_use]
+pub fn is_alone() -> bool {
+    // Relaxed: pairs with the Release stores of `acquire` and `create` through the synchronisation by which the program handed the address on.
+    !SHARED.load(Relaxed)
+}
+
 /// Where the search for abandoned states goes on.
 static CURSOR: AtomicUsize = AtomicUsize::new(0);
 
@@ -53,7 +65,10 @@ static CURSOR: AtomicUsize = AtomicUsize::new(0);
 pub fn acquire(process: &'static Process, tls: &mut Tls, level: usize) -> Option<&'static mut ThreadState> {
     let tid = sys::gettid();
     let state = match adopt(process, tid, level as u32) {
-        Some(state) => state,
+        Some(state) => {
+            SHARED.store(true, Release);
+            state
+        }
         None => create(process, tid, level as u32)?,
     };
     // SAFETY: states are never unmapped, and `adopt` and `create` made this thread the owner.
@@ -137,7 +152,9 @@ fn create(process: &Process, tid: u32, level: u32) -> Option<*mut ThreadState> {
             Err(now) => head = now,
         }
     }
-    if head.is_null() {
+    if !head.is_null() {
+        SHARED.store(true, Release);
+    } else {
         // SAFETY: this thread owns the state.
         process::describe(process, unsafe { &mut (*state).stream });
     }
