@@ -232,7 +232,7 @@ impl State {
     fn run(&mut self, number: u32, until: u64, clock: &Clock, sink: &mut Sink<'_>) -> Result<Option<u64>, Error> {
         let stream = self.streams.get(number);
         let (process, mut thread) = (stream.process, stream.thread);
-        let mut cursor = stream.take();
+        let mut cursor = self.streams.take(number);
         let mut last_ns = 0;
         let stop = loop {
             if let Some(address) = cursor.address_ahead() {
@@ -258,11 +258,18 @@ impl State {
                     thread = NO_THREAD;
                 }
                 Ok((record, tsc)) => describe(&mut self.model, process, &record, clock.ns(tsc)),
+                Err(Stop::Empty) => {
+                    if !self.streams.refill(number, &mut cursor) {
+                        break Stop::Empty;
+                    }
+                    let blocks = &self.model.processes[process as usize].blocks;
+                    cursor.addresses_next().for_each(|address| blocks.prefetch(address));
+                }
                 Err(stop) => break stop,
             }
         };
         self.model.thread_reached(thread, last_ns);
-        self.streams.get(number).put_back(cursor);
+        self.streams.put_back(number, cursor);
         match stop {
             Stop::Later(tsc) => return Ok(Some(tsc)),
             Stop::Empty => {}
