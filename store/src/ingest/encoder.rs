@@ -1,7 +1,7 @@
 //! The thread that turns finished rows into Parquet parts, and makes checkpoints valid.
 //!
 //! A checkpoint becomes valid when its file is renamed, after the part with its last row was closed; only then are the
-//! journal segments before it removed. The ingesting thread hands over the saved state and goes on.
+//! journal segments before it removed or used again. The ingesting thread hands over the saved state and goes on.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
@@ -26,6 +26,7 @@ enum Command {
     /// Closes the part and saves the state.
     Checkpoint {
         segment: u64,
+        key: u64,
         state: Vec<u8>,
     },
 }
@@ -63,8 +64,8 @@ impl Encoder {
     }
 
     /// Closes the part and makes a checkpoint that continues at a journal segment.
-    pub(crate) fn checkpoint(&mut self, segment: u64, state: Vec<u8>) -> Result<(), Error> {
-        self.send(Command::Checkpoint { segment, state })
+    pub(crate) fn checkpoint(&mut self, segment: u64, key: u64, state: Vec<u8>) -> Result<(), Error> {
+        self.send(Command::Checkpoint { segment, key, state })
     }
 
     /// Closes the last part; returns all parts.
@@ -115,10 +116,10 @@ impl Worker {
                     // The other end may be gone: then the buffer is not wanted.
                     let _ = self.give_back.send(rows);
                 }
-                Command::Checkpoint { segment, state } => {
+                Command::Checkpoint { segment, key, state } => {
                     self.close_part()?;
-                    Checkpoint { segment, parts: self.files.clone(), state }.write(&self.dir)?;
-                    journal::remove_before(&self.dir, segment)?;
+                    Checkpoint { segment, key, parts: self.files.clone(), state }.write(&self.dir)?;
+                    journal::retire_before(&self.dir, segment)?;
                 }
             }
         }

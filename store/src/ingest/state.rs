@@ -73,6 +73,15 @@ impl State {
         }
     }
 
+    /// Roughly how long it is when it is saved: what there can be much of.
+    pub(crate) fn estimated_bytes(&self) -> u64 {
+        /// Bytes of an open block, a site, a node of the tree and a waiting slot, as they were seen.
+        const BYTES: [usize; 4] = [24, 90, 20, 20];
+        let blocks = self.model.processes.iter().map(|process| process.blocks.len()).sum();
+        let counts = [blocks, self.model.sites.len(), self.model.code.tree.nodes().len(), self.streams.waiting];
+        counts.iter().zip(BYTES).map(|(count, bytes)| (count * bytes) as u64).sum()
+    }
+
     /// Takes one input in; rows that are finished by it go to `sink`.
     pub(crate) fn apply(&mut self, input: &Input<'_>, sink: &mut Sink<'_>) -> Result<(), Error> {
         match *input {
