@@ -96,6 +96,14 @@ impl State {
                     (process.pid, process.forked_from, process.start_tsc) = (pid, forked_from, start_tsc);
                 }
             }
+            Input::ProcessImage { incarnation, ppid, exe, argv } => {
+                if let Some(number) = self.process(incarnation) {
+                    let process = &mut self.model.processes[number as usize];
+                    if !process.identity.is_known {
+                        process.identity = Identity::new(ppid, exe.as_bytes(), argv.as_bytes());
+                    }
+                }
+            }
             Input::Clock { tsc, unix_ns, ticks_per_second } => {
                 self.model.clock.get_or_insert_with(|| Clock::new(tsc, unix_ns, ticks_per_second));
             }
@@ -380,13 +388,7 @@ fn describe(model: &mut Model, number: u32, record: &Record<'_>, ns: i64) {
             if process.pid == 0 {
                 process.pid = said.pid;
             }
-            let argv = said.argv.strip_suffix(b"\0").unwrap_or(said.argv);
-            process.identity = Identity {
-                is_known: true,
-                ppid: said.ppid,
-                exe: text(said.exe),
-                argv: argv.split(|&b| b == 0).map(text).collect(),
-            };
+            process.identity = Identity::new(said.ppid, said.exe, said.argv);
         }
         Record::Lost { reason, count } => {
             let lost = &mut model.processes[number as usize].lost_in_streams;
