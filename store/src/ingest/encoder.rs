@@ -14,7 +14,7 @@ use super::sampling::Sampling;
 use crate::Error;
 use crate::recording::{TableFile, part_name};
 use crate::schema::ALLOCATIONS;
-use crate::write::PartWriter;
+use crate::write::{PartColumns, PartWriter};
 
 /// Buffers on their way to the encoder before the ingesting thread waits for it.
 const QUEUE: usize = 4;
@@ -46,7 +46,7 @@ impl Encoder {
         let (commands, incoming) = mpsc::sync_channel(QUEUE);
         let (give_back, used) = mpsc::channel();
         let path = dir.to_owned();
-        let worker = Worker { dir: path.clone(), sampling, files, part: None, give_back };
+        let worker = Worker { dir: path.clone(), sampling, files, part: None, columns: None, give_back };
         let thread = std::thread::Builder::new()
             .name("tmq-encode".to_owned())
             .spawn(move || worker.run(&incoming))
@@ -103,6 +103,8 @@ struct Worker {
     sampling: Sampling,
     files: Vec<TableFile>,
     part: Option<PartWriter>,
+    /// PartColumns of the last part, for the next.
+    columns: Option<PartColumns>,
     give_back: Sender<Vec<Row>>,
 }
 
@@ -132,7 +134,8 @@ impl Worker {
             Some(part) => part,
             None => {
                 let name = part_name(ALLOCATIONS.name, self.files.len());
-                self.part.insert(PartWriter::create(&self.dir, &name, self.sampling)?)
+                let columns = self.columns.take().map_or_else(|| PartColumns::new(&self.dir), Ok)?;
+                self.part.insert(PartWriter::create(&self.dir, &name, self.sampling, columns)?)
             }
         };
         part.write(rows)?;
@@ -144,7 +147,9 @@ impl Worker {
 
     fn close_part(&mut self) -> Result<(), Error> {
         if let Some(part) = self.part.take() {
-            self.files.push(part.finish()?);
+            let (file, columns) = part.finish()?;
+            self.files.push(file);
+            self.columns = Some(columns);
         }
         Ok(())
     }
