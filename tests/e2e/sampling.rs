@@ -54,3 +54,11 @@ fn estimates_lie_within_their_error() {
         z_scores(&[threads.to_str().unwrap()], interval, seeds);
     }
 }
+
+#[test]
+fn a_process_without_a_sample_has_a_command_line() {
+    let recording = record_with(&["-q", "--sample", "4G"], &["sh", "-c", "sleep 0.2; true"]);
+    let processes = recording.sql("select exe, argv from processes order by process_id");
+    let (exe, argv) = (processes[0]["exe"].to_string(), processes[0]["argv"].to_string());
+    assert!(exe.contains("sh") && argv.contains("sleep 0.2; true"), "{exe} {argv}");
+}

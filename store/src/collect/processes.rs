@@ -225,6 +225,19 @@ impl Processes {
             let forked_from = slot.forked_from.load(Relaxed);
             sink.input(Input::ProcessSeen { incarnation, pid, forked_from, start_tsc })?;
         }
+        self.describe(region, found, sink)
+    }
+
+    /// Says what new images are: one that never has anything to record, as under sampling, does not say it itself. A
+    /// forked one is what its parent is; `/proc` may already have what it executed since.
+    fn describe(&self, region: &Region, found: &[(u32, usize)], sink: &mut dyn Sink) -> Result<(), Error> {
+        for &(incarnation, index) in found {
+            let is_forked = region.process(index).is_none_or(|slot| slot.forked_from.load(Relaxed) != 0);
+            let Some(process) = self.live.get(&incarnation).filter(|p| p.end.is_none() && !is_forked) else { continue };
+            if let Some((ppid, exe, argv)) = procfs::image(process.pid) {
+                sink.input(Input::ProcessImage { incarnation, ppid, exe: &exe, argv: &argv })?;
+            }
+        }
         Ok(())
     }
 

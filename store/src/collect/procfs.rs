@@ -13,6 +13,7 @@ const MAX_FILE: u64 = 4 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stat {
     state: u8,
+    parent: u32,
     threads: u32,
     /// Start of the process in clock ticks since boot. exec does not change it.
     pub(super) start: u64,
@@ -35,10 +36,11 @@ impl Stat {
         let rest = std::str::from_utf8(line.get(end_of_name + 1..)?).ok()?;
         let mut fields = rest.split_ascii_whitespace();
         let state = *fields.next()?.as_bytes().first()?;
-        // Fields count from 3 (the state): 20 is the number of threads, 22 the start.
-        let threads = fields.nth(16)?.parse().ok()?;
+        // Fields count from 3 (the state): 4 is the parent, 20 the number of threads, 22 the start.
+        let parent = fields.next()?.parse().ok()?;
+        let threads = fields.nth(15)?.parse().ok()?;
         let start = fields.nth(1)?.parse().ok()?;
-        Some(Self { state, threads, start })
+        Some(Self { state, parent, threads, start })
     }
 
     /// Whether the process runs no more. A leading thread that ended before the others is a zombie too, but the process
@@ -69,6 +71,14 @@ impl Memory {
         let pages: i64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
         pages.checked_mul(page_bytes)
     }
+}
+
+/// What a process is: its parent's id, its executable, and its arguments with a zero behind each.
+pub(super) fn image(pid: u32) -> Option<(u32, String, String)> {
+    let parent = Stat::of(pid)?.parent;
+    let exe = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    let argv = read_limited(&format!("/proc/{pid}/cmdline")).ok()?;
+    Some((parent, exe.to_string_lossy().into_owned(), String::from_utf8_lossy(&argv).into_owned()))
 }
 
 /// Name of a thread.
@@ -122,7 +132,7 @@ mod tests {
     #[test]
     fn stat_survives_odd_names() {
         let tail = "R 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 3 0 777 0 0";
-        let want = Some(Stat { state: b'R', threads: 3, start: 777 });
+        let want = Some(Stat { state: b'R', parent: 1, threads: 3, start: 777 });
         for name in ["a", "a b", "a) R 1 (b", ")))"] {
             assert_eq!(Stat::parse(format!("7 ({name}) {tail}").as_bytes()), want);
         }
@@ -132,7 +142,7 @@ mod tests {
 
     #[test]
     fn zombie_leaders_of_living_processes_are_not_gone() {
-        let stat = |state, threads| Stat { state, threads, start: 0 };
+        let stat = |state, threads| Stat { state, parent: 1, threads, start: 0 };
         assert!(stat(b'Z', 1).is_gone());
         assert!(stat(b'X', 0).is_gone());
         assert!(!stat(b'Z', 2).is_gone());
@@ -147,5 +157,9 @@ mod tests {
         assert!(thread_name(own, own).is_some());
         assert_eq!(thread_name(own, 0), None);
         assert!(Stat::own_start() > 0);
+        let (parent, exe, argv) = image(own).unwrap();
+        assert_eq!(parent, std::os::unix::process::parent_id());
+        assert_eq!(exe, std::env::current_exe().unwrap().to_str().unwrap());
+        assert!(argv.split('\0').zip(std::env::args()).all(|(a, b)| a == b));
     }
 }

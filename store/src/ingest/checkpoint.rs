@@ -13,13 +13,15 @@ use super::state::State;
 use crate::Error;
 use crate::recording::{JOURNAL_DIR, TableFile};
 
-const MAGIC: &[u8; 8] = b"tmqckpt1";
+const MAGIC: &[u8; 8] = b"tmqckpt2";
 
 /// A checkpoint.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Checkpoint {
     /// First journal segment that is not part of the state.
     pub segment: u64,
+    /// Key of the journal's checksums.
+    pub key: u64,
     /// Parts that hold all rows of the state.
     pub parts: Vec<TableFile>,
     /// The state, serialised.
@@ -77,7 +79,7 @@ impl Checkpoint {
         let write = || {
             let mut file = fs::File::create(&temporary)?;
             file.write_all(MAGIC)?;
-            file.write_all(&checksum(&body).to_le_bytes())?;
+            file.write_all(&checksum(&body, 0).to_le_bytes())?;
             file.write_all(&body)?;
             fs::rename(&temporary, &path)
         };
@@ -91,7 +93,7 @@ impl Checkpoint {
         let body = bytes
             .strip_prefix(MAGIC)
             .and_then(|rest| rest.split_first_chunk::<8>())
-            .filter(|(sum, body)| u64::from_le_bytes(**sum) == checksum(body));
+            .filter(|(sum, body)| u64::from_le_bytes(**sum) == checksum(body, 0));
         let (_, body) = body.ok_or_else(|| damaged(dir, "its checksum does not match"))?;
         postcard::from_bytes(body).map_err(|e| damaged(dir, &e.to_string()))
     }

@@ -1,7 +1,7 @@
 //! The thread that turns finished rows into Parquet parts, and makes checkpoints valid.
 //!
 //! A checkpoint becomes valid when its file is renamed, after the part with its last row was closed; only then are the
-//! journal segments before it removed. The ingesting thread hands over the saved state and goes on.
+//! journal segments before it removed or used again. The ingesting thread hands over the saved state and goes on.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
@@ -14,7 +14,7 @@ use super::sampling::Sampling;
 use crate::Error;
 use crate::recording::{TableFile, part_name};
 use crate::schema::ALLOCATIONS;
-use crate::write::PartWriter;
+use crate::write::{PartColumns, PartWriter};
 
 /// Buffers on their way to the encoder before the ingesting thread waits for it.
 const QUEUE: usize = 4;
@@ -26,6 +26,7 @@ enum Command {
     /// Closes the part and saves the state.
     Checkpoint {
         segment: u64,
+        key: u64,
         state: Vec<u8>,
     },
 }
@@ -45,7 +46,7 @@ impl Encoder {
         let (commands, incoming) = mpsc::sync_channel(QUEUE);
         let (give_back, used) = mpsc::channel();
         let path = dir.to_owned();
-        let worker = Worker { dir: path.clone(), sampling, files, part: None, give_back };
+        let worker = Worker { dir: path.clone(), sampling, files, part: None, columns: None, give_back };
         let thread = std::thread::Builder::new()
             .name("tmq-encode".to_owned())
             .spawn(move || worker.run(&incoming))
@@ -63,8 +64,8 @@ impl Encoder {
     }
 
     /// Closes the part and makes a checkpoint that continues at a journal segment.
-    pub(crate) fn checkpoint(&mut self, segment: u64, state: Vec<u8>) -> Result<(), Error> {
-        self.send(Command::Checkpoint { segment, state })
+    pub(crate) fn checkpoint(&mut self, segment: u64, key: u64, state: Vec<u8>) -> Result<(), Error> {
+        self.send(Command::Checkpoint { segment, key, state })
     }
 
     /// Closes the last part; returns all parts.
@@ -102,6 +103,8 @@ struct Worker {
     sampling: Sampling,
     files: Vec<TableFile>,
     part: Option<PartWriter>,
+    /// PartColumns of the last part, for the next.
+    columns: Option<PartColumns>,
     give_back: Sender<Vec<Row>>,
 }
 
@@ -115,10 +118,10 @@ impl Worker {
                     // The other end may be gone: then the buffer is not wanted.
                     let _ = self.give_back.send(rows);
                 }
-                Command::Checkpoint { segment, state } => {
+                Command::Checkpoint { segment, key, state } => {
                     self.close_part()?;
-                    Checkpoint { segment, parts: self.files.clone(), state }.write(&self.dir)?;
-                    journal::remove_before(&self.dir, segment)?;
+                    Checkpoint { segment, key, parts: self.files.clone(), state }.write(&self.dir)?;
+                    journal::retire_before(&self.dir, segment)?;
                 }
             }
         }
@@ -131,7 +134,8 @@ impl Worker {
             Some(part) => part,
             None => {
                 let name = part_name(ALLOCATIONS.name, self.files.len());
-                self.part.insert(PartWriter::create(&self.dir, &name, self.sampling)?)
+                let columns = self.columns.take().map_or_else(|| PartColumns::new(&self.dir), Ok)?;
+                self.part.insert(PartWriter::create(&self.dir, &name, self.sampling, columns)?)
             }
         };
         part.write(rows)?;
@@ -143,7 +147,9 @@ impl Worker {
 
     fn close_part(&mut self) -> Result<(), Error> {
         if let Some(part) = self.part.take() {
-            self.files.push(part.finish()?);
+            let (file, columns) = part.finish()?;
+            self.files.push(file);
+            self.columns = Some(columns);
         }
         Ok(())
     }

@@ -24,6 +24,17 @@ pub enum Input<'a> {
         /// When it began.
         start_tsc: u64,
     },
+    /// What an image is, as far as others can see it; what it says itself counts more.
+    ProcessImage {
+        /// Its number.
+        incarnation: u32,
+        /// Process id of its parent.
+        ppid: u32,
+        /// Path of its executable.
+        exe: &'a str,
+        /// Its arguments, each with a zero behind it.
+        argv: &'a str,
+    },
     /// Fixes time zero and the rate of the counter; the first one counts. Nothing is ordered before it has come.
     Clock {
         /// Counter at time zero.

@@ -4,11 +4,18 @@
 //! journal/00000.log     frames from the last checkpoint on; a new segment begins with each checkpoint
 //! frame: | payload bytes u32 | kind u32 | checksum u64 | payload, padded to 8 bytes |
 //! kind 1: incarnation u32, stream u32, slots of 16 bytes        kind 2: any other input, postcard
+//! journal/spare         a segment that a checkpoint has made unnecessary, until it becomes the next one
 //! ```
 //! Frames go through a buffer to the page cache, not to the disk: they survive the process, not the machine. A frame
-//! whose length or checksum is wrong is the end of the journal.
+//! whose length or checksum is wrong is the end of its segment.
+//!
+//! A new segment overwrites an old one where that has pages in the page cache: fresh ones cost more than what is written
+//! into them. So behind the end of a segment lie frames of an older one. They are told apart by their checksums, which
+//! depend on the segment's number, and on a random key of the recording: what a recorded program writes could otherwise
+//! be made to look like frames.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -21,8 +28,10 @@ use crate::recording::JOURNAL_DIR;
 const HEADER_BYTES: usize = 16;
 const KIND_SLOTS: u32 = 1;
 const KIND_OTHER: u32 = 2;
-/// Bytes collected before they are written without being asked to.
-const BUFFER_BYTES: usize = 1 << 20;
+/// Bytes collected before they are written without being asked to: few calls, and what is written is still in a cache.
+const BUFFER_BYTES: usize = 256 << 10;
+/// Bytes read at once.
+const READ_BYTES: usize = 1 << 20;
 /// Longer frames are damaged: the collector hands over at most a region at a time.
 const MAX_FRAME_BYTES: usize = 1 << 31;
 
@@ -30,9 +39,15 @@ fn segment_path(dir: &Path, segment: u64) -> PathBuf {
     dir.join(JOURNAL_DIR).join(format!("{segment:05}.log"))
 }
 
-/// A fast checksum against torn writes (not against malice): four lanes of multiply and rotate over 64-bit words.
-pub(crate) fn checksum(bytes: &[u8]) -> u64 {
-    const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+fn spare_path(dir: &Path) -> PathBuf {
+    dir.join(JOURNAL_DIR).join("spare")
+}
+
+const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// A fast checksum against torn writes (not against malice, unless the seed is secret): four lanes of multiply and rotate
+/// over 64-bit words. Of the same bytes it is different for each seed.
+pub(crate) fn checksum(bytes: &[u8], seed: u64) -> u64 {
     let mut lanes = [1u64, 2, 3, 4];
     let mut blocks = bytes.chunks_exact(32);
     let step = |lane: u64, word: [u8; 8]| (lane ^ u64::from_le_bytes(word)).wrapping_mul(FACTOR).rotate_left(29);
@@ -47,26 +62,43 @@ pub(crate) fn checksum(bytes: &[u8]) -> u64 {
         word[..tail.len()].copy_from_slice(tail);
         lanes[0] = step(lanes[0], word);
     }
-    lanes.into_iter().fold(bytes.len() as u64, |sum, lane| (sum ^ lane).wrapping_mul(FACTOR).rotate_left(31))
+    let start = seed.wrapping_mul(FACTOR) ^ bytes.len() as u64;
+    lanes.into_iter().fold(start, |sum, lane| (sum ^ lane).wrapping_mul(FACTOR).rotate_left(31))
+}
+
+/// A key that no recorded program can know.
+pub(crate) fn new_key() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// Seed of the checksums of a segment's frames, before the first word of the header is mixed in.
+fn seed_of(key: u64, segment: u64) -> u64 {
+    key.wrapping_add(segment.wrapping_mul(FACTOR))
 }
 
 /// The end of the journal where inputs are appended.
 #[derive(Debug)]
 pub(crate) struct Journal {
     dir: PathBuf,
+    key: u64,
     segment: u64,
     file: File,
+    /// Never shortened, so nothing is cleared only to be overwritten.
     buffer: Vec<u8>,
+    /// Bytes in the buffer that are to be written.
+    filled: usize,
     /// Bytes of this segment, the buffer included.
     bytes: u64,
+    /// Bytes of all segments before it.
+    bytes_before: u64,
 }
 
 impl Journal {
-    /// Begins a segment.
-    pub(crate) fn create(dir: &Path, segment: u64) -> Result<Self, Error> {
-        let path = segment_path(dir, segment);
-        let file = File::create(&path).map_err(Error::io("create", &path))?;
-        Ok(Self { dir: dir.to_owned(), segment, file, buffer: Vec::with_capacity(BUFFER_BYTES * 2), bytes: 0 })
+    /// Begins the first segment. `key` is that of the recording.
+    pub(crate) fn create(dir: &Path, segment: u64, key: u64) -> Result<Self, Error> {
+        let file = begin(dir, segment)?;
+        let buffer = vec![0; BUFFER_BYTES];
+        Ok(Self { dir: dir.to_owned(), key, segment, file, buffer, filled: 0, bytes: 0, bytes_before: 0 })
     }
 
     /// Bytes of this segment.
@@ -74,65 +106,96 @@ impl Journal {
         self.bytes
     }
 
+    /// Bytes of all segments.
+    pub(crate) fn total_bytes(&self) -> u64 {
+        self.bytes_before + self.bytes
+    }
+
     /// Appends an input.
     pub(crate) fn append(&mut self, input: &Input<'_>) -> Result<(), Error> {
-        let start = self.buffer.len();
-        self.buffer.extend_from_slice(&[0; HEADER_BYTES]);
-        let kind = match *input {
-            Input::Slots { incarnation, stream, slots } => {
-                self.buffer.extend_from_slice(&incarnation.to_le_bytes());
-                self.buffer.extend_from_slice(&stream.to_le_bytes());
-                let at = self.buffer.len();
-                self.buffer.resize(at + slots.len() * 16, 0);
-                let (places, _) = self.buffer[at..].as_chunks_mut::<16>();
-                for ([w0, w1], place) in slots.iter().zip(places) {
-                    *place = (u128::from(*w0) | u128::from(*w1) << 64).to_le_bytes();
-                }
-                KIND_SLOTS
+        if let Input::Slots { incarnation, stream, slots } = *input {
+            let frame = self.frame(KIND_SLOTS, 8 + slots.len() * 16)?;
+            let payload = &mut frame[HEADER_BYTES..];
+            payload[..4].copy_from_slice(&incarnation.to_le_bytes());
+            payload[4..8].copy_from_slice(&stream.to_le_bytes());
+            let (places, _) = payload[8..].as_chunks_mut::<16>();
+            for ([w0, w1], place) in slots.iter().zip(places) {
+                *place = (u128::from(*w0) | u128::from(*w1) << 64).to_le_bytes();
             }
-            _ => {
-                let buffer = std::mem::take(&mut self.buffer);
-                let path = segment_path(&self.dir, self.segment);
-                let reason = |e: postcard::Error| Error::Damaged { path, offset: 0, reason: e.to_string() };
-                self.buffer = postcard::to_extend(input, buffer).map_err(reason)?;
-                KIND_OTHER
-            }
-        };
-        let length = self.buffer.len() - start - HEADER_BYTES;
-        self.buffer.resize(start + HEADER_BYTES + length.next_multiple_of(8), 0);
-        let sum = checksum(&self.buffer[start + HEADER_BYTES..]);
-        let header = &mut self.buffer[start..start + HEADER_BYTES];
-        header[..4].copy_from_slice(&(length as u32).to_le_bytes());
-        header[4..8].copy_from_slice(&kind.to_le_bytes());
-        header[8..].copy_from_slice(&sum.to_le_bytes());
-        self.bytes += (self.buffer.len() - start) as u64;
-        if self.buffer.len() >= BUFFER_BYTES {
-            self.flush()?;
+        } else {
+            let path = || segment_path(&self.dir, self.segment);
+            let reason = |e: postcard::Error| Error::Damaged { path: path(), offset: 0, reason: e.to_string() };
+            let bytes = postcard::to_extend(input, Vec::new()).map_err(reason)?;
+            let frame = self.frame(KIND_OTHER, bytes.len())?;
+            let (content, padding) = frame[HEADER_BYTES..].split_at_mut(bytes.len());
+            content.copy_from_slice(&bytes);
+            padding.fill(0);
         }
+        self.complete();
         Ok(())
+    }
+
+    /// Room for a frame of `length` bytes of payload behind what is in the buffer; the first word of its header is there.
+    fn frame(&mut self, kind: u32, length: usize) -> Result<&mut [u8], Error> {
+        let bytes = HEADER_BYTES + length.next_multiple_of(8);
+        if self.filled + bytes > self.buffer.len() {
+            self.flush()?;
+            if bytes > self.buffer.len() {
+                self.buffer.resize(bytes, 0);
+            }
+        }
+        let frame = &mut self.buffer[self.filled..self.filled + bytes];
+        frame[..8].copy_from_slice(&first_word(kind, length as u32).to_le_bytes());
+        Ok(frame)
+    }
+
+    /// Puts the checksum into the frame behind what is in the buffer, which is part of it from now on.
+    fn complete(&mut self) {
+        let frame = &mut self.buffer[self.filled..];
+        let (header, payload) = frame.split_at_mut(HEADER_BYTES);
+        let length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
+        let kind = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
+        let payload = &payload[..length.next_multiple_of(8)];
+        let sum = checksum(payload, seed_of(self.key, self.segment) ^ first_word(kind, length as u32));
+        header[8..].copy_from_slice(&sum.to_le_bytes());
+        self.filled += HEADER_BYTES + payload.len();
+        self.bytes += (HEADER_BYTES + payload.len()) as u64;
     }
 
     /// Hands everything to the kernel.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
         let path = || segment_path(&self.dir, self.segment);
-        self.file.write_all(&self.buffer).map_err(|e| Error::io("write", path())(e))?;
-        self.buffer.clear();
+        self.file.write_all(&self.buffer[..self.filled]).map_err(|e| Error::io("write", path())(e))?;
+        self.filled = 0;
         Ok(())
     }
 
     /// Begins the next segment; returns its number.
     pub(crate) fn rotate(&mut self) -> Result<u64, Error> {
         self.flush()?;
-        *self = Self::create(&self.dir, self.segment + 1)?;
+        self.file = begin(&self.dir, self.segment + 1)?;
+        self.segment += 1;
+        self.bytes_before += std::mem::take(&mut self.bytes);
         Ok(self.segment)
     }
 }
 
-/// Removes the segments before `segment`.
-pub(crate) fn remove_before(dir: &Path, segment: u64) -> Result<(), Error> {
+/// The file of a new segment: the spare one, which is overwritten, or a new one.
+fn begin(dir: &Path, segment: u64) -> Result<File, Error> {
+    let path = segment_path(dir, segment);
+    match fs::rename(spare_path(dir), &path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("create", &path)(e)),
+        _ => {}
+    }
+    OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(Error::io("create", &path))
+}
+
+/// Makes the segment before `segment` the spare one and removes those before.
+pub(crate) fn retire_before(dir: &Path, segment: u64) -> Result<(), Error> {
     for old in (0..segment).rev() {
         let path = segment_path(dir, old);
-        match fs::remove_file(&path) {
+        let done = if old + 1 == segment { fs::rename(&path, spare_path(dir)) } else { fs::remove_file(&path) };
+        match done {
             Ok(()) => {}
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => break,
             Err(e) => return Err(Error::io("remove", &path)(e)),
@@ -141,20 +204,24 @@ pub(crate) fn remove_before(dir: &Path, segment: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// Feeds every input from `segment` on to `apply`, with the bytes read so far and in all.
+/// Feeds every input from `segment` on to `apply`, with the bytes read so far and, at most, in all. `key` is that of the
+/// recording.
 pub(crate) fn replay(
     dir: &Path,
     segment: u64,
+    key: u64,
     mut apply: impl FnMut(&Input<'_>, u64, u64) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let paths: Vec<PathBuf> = (segment..).map(|n| segment_path(dir, n)).take_while(|path| path.exists()).collect();
-    let total = paths.iter().map(|path| fs::metadata(path).map_or(0, |m| m.len())).sum();
+    let paths: Vec<(u64, PathBuf)> =
+        (segment..).map(|n| (n, segment_path(dir, n))).take_while(|(_, path)| path.exists()).collect();
+    let total = paths.iter().map(|(_, path)| fs::metadata(path).map_or(0, |m| m.len())).sum();
     let mut done = 0;
     let (mut payload, mut slots) = (Vec::new(), Vec::new());
-    for path in paths {
+    for (number, path) in paths {
+        let seed = seed_of(key, number);
         let file = File::open(&path).map_err(Error::io("read", &path))?;
-        let mut file = BufReader::with_capacity(BUFFER_BYTES, file);
-        while let Some(kind) = read_frame(&mut file, &mut payload).map_err(Error::io("read", &path))? {
+        let mut file = BufReader::with_capacity(READ_BYTES, file);
+        while let Some(kind) = read_frame(&mut file, &mut payload, seed).map_err(Error::io("read", &path))? {
             done += (HEADER_BYTES + payload.len()) as u64;
             if let Some(input) = decode(kind, &payload, &mut slots) {
                 apply(&input, done, total)?;
@@ -164,8 +231,12 @@ pub(crate) fn replay(
     Ok(())
 }
 
-/// Reads a frame into `payload`; `None` at the end or where a frame is torn.
-fn read_frame(file: &mut impl Read, payload: &mut Vec<u8>) -> std::io::Result<Option<u32>> {
+fn first_word(kind: u32, length: u32) -> u64 {
+    u64::from(length) | u64::from(kind) << 32
+}
+
+/// Reads a frame into `payload`; `None` at the end, where a frame is torn or where those of an older segment begin.
+fn read_frame(file: &mut impl Read, payload: &mut Vec<u8>, seed: u64) -> std::io::Result<Option<u32>> {
     let mut header = [0; HEADER_BYTES];
     if !read_whole(file, &mut header)? {
         return Ok(None);
@@ -179,7 +250,8 @@ fn read_frame(file: &mut impl Read, payload: &mut Vec<u8>) -> std::io::Result<Op
     // Grows with what is there, not with what the header claims.
     let read = file.take(length.next_multiple_of(8) as u64).read_to_end(payload)?;
     let sum = u64::from(word(8)) | u64::from(word(12)) << 32;
-    Ok((read == length.next_multiple_of(8) && checksum(payload) == sum).then_some(kind))
+    let expected = checksum(payload, seed ^ first_word(kind, word(0)));
+    Ok((read == length.next_multiple_of(8) && expected == sum).then_some(kind))
 }
 
 fn read_whole(file: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<bool> {
@@ -215,6 +287,8 @@ fn decode<'a>(kind: u32, payload: &'a [u8], slots: &'a mut Vec<Slot>) -> Option<
 mod tests {
     use super::*;
 
+    const KEY: u64 = 77;
+
     #[test]
     fn frames_come_back_and_a_torn_tail_is_the_end() {
         let dir = std::env::temp_dir().join(format!("tmq-journal-test-{}", std::process::id()));
@@ -225,7 +299,7 @@ mod tests {
             Input::Loss { incarnation: None, reason: "x", count: 3, detail: "Why." },
             Input::Watermark { tsc: u64::MAX },
         ];
-        let mut journal = Journal::create(&dir, 4).unwrap();
+        let mut journal = Journal::create(&dir, 4, KEY).unwrap();
         for input in &inputs[..2] {
             journal.append(input).unwrap();
         }
@@ -235,7 +309,7 @@ mod tests {
         let mut seen = 0;
         let count = |dir: &Path, seen: &mut usize| {
             *seen = 0;
-            replay(dir, 4, |input, _, _| {
+            replay(dir, 4, KEY, |input, _, _| {
                 assert_eq!(*input, inputs[*seen]);
                 *seen += 1;
                 Ok(())
@@ -254,9 +328,53 @@ mod tests {
             flipped[cut] ^= 64;
             fs::write(&last, &flipped).unwrap();
             count(&dir, &mut seen);
+            assert_eq!(seen, 2);
         }
-        remove_before(&dir, 5).unwrap();
-        assert!(!segment_path(&dir, 4).exists() && last.exists());
+        retire_before(&dir, 5).unwrap();
+        assert!(!segment_path(&dir, 4).exists() && last.exists() && spare_path(&dir).exists());
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    /// Inputs from `segment` on, as text.
+    fn replayed(dir: &Path, segment: u64, key: u64) -> Vec<String> {
+        let mut seen = Vec::new();
+        let note = |input: &Input<'_>, _, _| {
+            seen.push(format!("{input:?}"));
+            Ok(())
+        };
+        replay(dir, segment, key, note).unwrap();
+        seen
+    }
+
+    /// Every segment is shorter than the one it overwrites, and its end lies where an old frame begins.
+    #[test]
+    fn frames_of_the_segment_that_was_overwritten_do_not_come_back() {
+        let dir = std::env::temp_dir().join(format!("tmq-journal-reuse-{}", std::process::id()));
+        fs::create_dir_all(dir.join(JOURNAL_DIR)).unwrap();
+        let slots = [[9 << 59, 3]; 40];
+        let mut journal = Journal::create(&dir, 0, KEY).unwrap();
+        for segment in 0..6 {
+            for stream in 0..20 - segment * 3 {
+                journal.append(&Input::Slots { incarnation: segment, stream, slots: &slots }).unwrap();
+                journal.flush().unwrap();
+                let seen = replayed(&dir, u64::from(segment), KEY);
+                assert_eq!(seen.len() as u32, stream + 1);
+                assert!(seen.iter().all(|s| s.contains(&format!("incarnation: {segment},"))));
+                assert!(replayed(&dir, u64::from(segment), KEY + 1).is_empty());
+            }
+            assert_eq!(journal.rotate().unwrap(), u64::from(segment) + 1);
+            assert!(replayed(&dir, u64::from(segment) + 1, KEY).is_empty());
+            retire_before(&dir, u64::from(segment) + 1).unwrap();
+            assert!(fs::read_dir(dir.join(JOURNAL_DIR)).unwrap().count() <= 2);
+        }
+        assert!(fs::metadata(segment_path(&dir, 6)).unwrap().len() > 0 && journal.bytes() == 0);
+        assert_eq!(journal.total_bytes(), (20 + 17 + 14 + 11 + 8 + 5) * (HEADER_BYTES as u64 + 8 + 640));
+        // Longer than the buffer.
+        let many = vec![[9 << 59, 3]; BUFFER_BYTES / 8];
+        journal.append(&Input::Slots { incarnation: 1, stream: 2, slots: &many }).unwrap();
+        journal.append(&Input::Watermark { tsc: 5 }).unwrap();
+        journal.flush().unwrap();
+        assert_eq!(replayed(&dir, 6, KEY).len(), 2);
         fs::remove_dir_all(&dir).unwrap();
     }
 }

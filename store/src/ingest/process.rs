@@ -116,10 +116,10 @@ impl Nodes {
     }
 }
 
-/// What `/proc` would have said about an image.
+/// What `/proc` says about an image.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Identity {
-    /// Whether the image has described itself.
+    /// Whether it or the collector has described it.
     pub is_known: bool,
     /// Parent's process id.
     pub ppid: u32,
@@ -127,6 +127,15 @@ pub(crate) struct Identity {
     pub exe: String,
     /// Command line.
     pub argv: Vec<String>,
+}
+
+impl Identity {
+    /// `argv` has a zero behind each argument.
+    pub(crate) fn new(ppid: u32, exe: &[u8], argv: &[u8]) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let argv = argv.strip_suffix(b"\0").unwrap_or(argv).split(|&b| b == 0);
+        Self { is_known: true, ppid, exe: text(exe), argv: argv.map(text).collect() }
+    }
 }
 
 /// One process image.

@@ -7,16 +7,22 @@ use super::checkpoint::{self, Checkpoint};
 use super::config::{RecordingConfig, SealOptions, SealProgress, Summary};
 use super::encoder::Encoder;
 use super::input::Input;
-use super::journal::Journal;
+use super::journal::{self, Journal};
 use super::state::State;
 use crate::Error;
 use crate::recording::{JOURNAL_DIR, RecordingDirectory};
 use crate::seal;
 
-/// Journal bytes after which a checkpoint is made at the earliest.
-const CHECKPOINT_BYTES: u64 = 64 << 20;
-/// ... and at the earliest after this many times the size of the last checkpoint, so that saving stays cheap.
+/// Journal bytes after which a checkpoint is made at the earliest. It is the first that lets journal files be used again.
+const CHECKPOINT_BYTES: u64 = 16 << 20;
+/// ... and at the earliest after this many times what a checkpoint has to save, so that saving stays cheap.
 const CHECKPOINT_FACTOR: u64 = 4;
+/// ... unless that is less than this.
+const SMALL_STATE: u64 = 1 << 20;
+/// ... and after this part of all journal so far: each begins a part of `allocations`, and there should be few.
+const CHECKPOINT_SHARE: u64 = 8;
+/// ... which is limited, because it takes room on the disk, twice.
+const MAX_CHECKPOINT_BYTES: u64 = 256 << 20;
 
 /// Makes a recording from inputs. If it is dropped without [`Ingest::seal`], or its process dies, [`super::repair()`]
 /// finishes the recording.
@@ -26,6 +32,8 @@ pub struct Ingest {
     encoder: Encoder,
     state: State,
     journal: Journal,
+    /// Key of the journal's checksums.
+    key: u64,
     directory: RecordingDirectory,
     checkpoint_bytes: u64,
     next_checkpoint: u64,
@@ -42,9 +50,11 @@ impl Ingest {
         fs::create_dir(&journal_dir).map_err(Error::io("create", &journal_dir))?;
         let state = State::new(config.clone(), directory.created_unix_ns());
         let saved = checkpoint::save(&state, dir)?;
-        Checkpoint { segment: 0, parts: Vec::new(), state: saved }.write(dir)?;
+        let key = journal::new_key();
+        Checkpoint { segment: 0, key, parts: Vec::new(), state: saved }.write(dir)?;
         Ok(Self {
-            journal: Journal::create(dir, 0)?,
+            key,
+            journal: Journal::create(dir, 0, key)?,
             encoder: Encoder::start(dir, state.model.sampling, Vec::new())?,
             directory,
             state,
@@ -64,7 +74,7 @@ impl Ingest {
         if let Input::Watermark { .. } = input {
             self.journal.flush()?;
             if self.journal.bytes() >= self.next_checkpoint {
-                self.checkpoint()?;
+                self.checkpoint_if_worth_it()?;
             }
         }
         Ok(())
@@ -86,11 +96,23 @@ impl Ingest {
         seal::seal(self.directory, self.state, self.encoder, options, false, progress)
     }
 
+    /// Makes a checkpoint unless there is too much to save at the moment.
+    fn checkpoint_if_worth_it(&mut self) -> Result<(), Error> {
+        let bytes = self.state.estimated_bytes();
+        let least = bytes * CHECKPOINT_FACTOR;
+        if bytes < SMALL_STATE || self.journal.bytes() >= least {
+            return self.checkpoint();
+        }
+        self.next_checkpoint = least;
+        Ok(())
+    }
+
     fn checkpoint(&mut self) -> Result<(), Error> {
         self.encoder.rows(&mut self.state.model.rows)?;
         let saved = checkpoint::save(&self.state, self.directory.path())?;
-        self.next_checkpoint = self.checkpoint_bytes.max(saved.len() as u64 * CHECKPOINT_FACTOR);
+        let share = (self.journal.total_bytes() / CHECKPOINT_SHARE).min(MAX_CHECKPOINT_BYTES);
+        self.next_checkpoint = self.checkpoint_bytes.max(share).max(saved.len() as u64 * CHECKPOINT_FACTOR);
         let segment = self.journal.rotate()?;
-        self.encoder.checkpoint(segment, saved)
+        self.encoder.checkpoint(segment, self.key, saved)
     }
 }

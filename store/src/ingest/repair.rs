@@ -23,7 +23,7 @@ pub fn repair(dir: &Path, options: &SealOptions, progress: &(dyn Fn(SealProgress
     let mut state = checkpoint::restore(&checkpoint.state, dir)?;
     remove_unfinished(dir, &checkpoint.parts)?;
     let mut encoder = Encoder::start(dir, state.model.sampling, checkpoint.parts)?;
-    journal::replay(dir, checkpoint.segment, |input, done, total| {
+    journal::replay(dir, checkpoint.segment, checkpoint.key, |input, done, total| {
         progress(SealProgress::Replaying { done, total });
         state.apply(input, &mut |rows| encoder.rows(rows))
     })?;

@@ -73,6 +73,15 @@ impl State {
         }
     }
 
+    /// Roughly how long it is when it is saved: what there can be much of.
+    pub(crate) fn estimated_bytes(&self) -> u64 {
+        /// Bytes of an open block, a site, a node of the tree and a waiting slot, as they were seen.
+        const BYTES: [usize; 4] = [24, 90, 20, 20];
+        let blocks = self.model.processes.iter().map(|process| process.blocks.len()).sum();
+        let counts = [blocks, self.model.sites.len(), self.model.code.tree.nodes().len(), self.streams.waiting];
+        counts.iter().zip(BYTES).map(|(count, bytes)| (count * bytes) as u64).sum()
+    }
+
     /// Takes one input in; rows that are finished by it go to `sink`.
     pub(crate) fn apply(&mut self, input: &Input<'_>, sink: &mut Sink<'_>) -> Result<(), Error> {
         match *input {
@@ -85,6 +94,14 @@ impl State {
                 if let Some(number) = self.process(incarnation) {
                     let process = &mut self.model.processes[number as usize];
                     (process.pid, process.forked_from, process.start_tsc) = (pid, forked_from, start_tsc);
+                }
+            }
+            Input::ProcessImage { incarnation, ppid, exe, argv } => {
+                if let Some(number) = self.process(incarnation) {
+                    let process = &mut self.model.processes[number as usize];
+                    if !process.identity.is_known {
+                        process.identity = Identity::new(ppid, exe.as_bytes(), argv.as_bytes());
+                    }
                 }
             }
             Input::Clock { tsc, unix_ns, ticks_per_second } => {
@@ -232,7 +249,7 @@ impl State {
     fn run(&mut self, number: u32, until: u64, clock: &Clock, sink: &mut Sink<'_>) -> Result<Option<u64>, Error> {
         let stream = self.streams.get(number);
         let (process, mut thread) = (stream.process, stream.thread);
-        let mut cursor = stream.take();
+        let mut cursor = self.streams.take(number);
         let mut last_ns = 0;
         let stop = loop {
             if let Some(address) = cursor.address_ahead() {
@@ -258,11 +275,18 @@ impl State {
                     thread = NO_THREAD;
                 }
                 Ok((record, tsc)) => describe(&mut self.model, process, &record, clock.ns(tsc)),
+                Err(Stop::Empty) => {
+                    if !self.streams.refill(number, &mut cursor) {
+                        break Stop::Empty;
+                    }
+                    let blocks = &self.model.processes[process as usize].blocks;
+                    cursor.addresses_next().for_each(|address| blocks.prefetch(address));
+                }
                 Err(stop) => break stop,
             }
         };
         self.model.thread_reached(thread, last_ns);
-        self.streams.get(number).put_back(cursor);
+        self.streams.put_back(number, cursor);
         match stop {
             Stop::Later(tsc) => return Ok(Some(tsc)),
             Stop::Empty => {}
@@ -364,13 +388,7 @@ fn describe(model: &mut Model, number: u32, record: &Record<'_>, ns: i64) {
             if process.pid == 0 {
                 process.pid = said.pid;
             }
-            let argv = said.argv.strip_suffix(b"\0").unwrap_or(said.argv);
-            process.identity = Identity {
-                is_known: true,
-                ppid: said.ppid,
-                exe: text(said.exe),
-                argv: argv.split(|&b| b == 0).map(text).collect(),
-            };
+            process.identity = Identity::new(said.ppid, said.exe, said.argv);
         }
         Record::Lost { reason, count } => {
             let lost = &mut model.processes[number as usize].lost_in_streams;

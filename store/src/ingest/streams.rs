@@ -1,6 +1,10 @@
 //! Streams of records: slots waiting for the watermark, decoded in order.
+//!
+//! Slots wait in buffers of a fixed size that all streams share. What a round of the collector brings fills those that
+//! the round before has emptied, last in first out, so they stay in the processor's caches; one vector per stream that
+//! grows and shrinks would have the kernel clear its pages anew in every round.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use tmq_wire::DecodeError;
@@ -10,6 +14,29 @@ use tmq_wire::record::{self, Decoder, Kind, Record, Slot};
 const MAX_STREAMS: usize = 1 << 20;
 /// [`Stream::thread`] before its first event, and after its writer changed.
 pub(crate) const NO_THREAD: u32 = u32::MAX;
+
+/// Slots in a buffer: a chunk's worth, so that a chunk that was full when it came fills one.
+const BUFFER_SLOTS: usize = 2048;
+/// Emptied buffers that are kept (16 MiB): several rounds of a collector that is not behind.
+const POOLED_BUFFERS: usize = 512;
+
+/// Emptied buffers.
+#[derive(Debug, Default)]
+struct Pool(Vec<Vec<Slot>>);
+
+impl Pool {
+    fn take(&mut self) -> Vec<Slot> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    fn give(&mut self, mut buffer: Vec<Slot>) {
+        // A larger one held a record that lay across buffers.
+        if self.0.len() < POOLED_BUFFERS && (1..=BUFFER_SLOTS).contains(&buffer.capacity()) {
+            buffer.clear();
+            self.0.push(buffer);
+        }
+    }
+}
 
 /// One stream and what of it has not been decoded.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -23,7 +50,9 @@ pub(crate) struct Stream {
     pub thread: u32,
     /// Last stamp.
     tsc: u64,
-    slots: Vec<Slot>,
+    /// What waits, in order; none is empty. The first may be longer than [`BUFFER_SLOTS`].
+    buffers: VecDeque<Vec<Slot>>,
+    /// Slots of the first that are decoded.
     at: usize,
     /// Whether it is ignored from here on.
     is_corrupt: bool,
@@ -40,7 +69,8 @@ pub(crate) enum Stop {
     Corrupt(String),
 }
 
-/// The slots of a stream taken out for decoding, so that the stream's other fields and the model can change meanwhile.
+/// The first slots of a stream taken out for decoding, so that the stream's other fields and the model can change
+/// meanwhile.
 #[derive(Debug)]
 pub(crate) struct Cursor {
     slots: Vec<Slot>,
@@ -52,10 +82,15 @@ pub(crate) struct Cursor {
 const LOOK_AHEAD: usize = 12;
 
 impl Cursor {
-    /// The address of an event a few slots ahead; if there is none, anything.
+    /// The address of an event a few slots ahead; of other slots anything.
     #[inline(always)]
     pub(crate) fn address_ahead(&self) -> Option<u64> {
         self.slots.get(self.at + LOOK_AHEAD).map(|slot| record::event_address(*slot))
+    }
+
+    /// Those of the next few slots: what [`Cursor::address_ahead`] did not see coming across the edge of a buffer.
+    pub(crate) fn addresses_next(&self) -> impl Iterator<Item = u64> {
+        self.slots[self.at..].iter().take(LOOK_AHEAD).map(|slot| record::event_address(*slot))
     }
 
     /// Decodes one record, unless it is an event or a mark with a stamp later than `until`. Returns it with its stamp.
@@ -115,50 +150,54 @@ fn undecodable(error: &DecodeError) -> Stop {
 impl Stream {
     /// Whether slots are waiting.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.at < self.slots.len()
+        !self.buffers.is_empty()
     }
 
     /// Slots waiting.
     pub(crate) fn waiting(&self) -> usize {
-        self.slots.len() - self.at
+        self.buffers.iter().map(Vec::len).sum::<usize>() - self.at
     }
 
-    fn append(&mut self, slots: &[Slot]) {
-        if !self.is_corrupt {
-            self.slots.extend_from_slice(slots);
+    /// Slots that came together stay together as far as they can: writers do not cut records, so none is cut here.
+    fn append(&mut self, slots: &[Slot], pool: &mut Pool) {
+        if self.is_corrupt {
+            return;
         }
-    }
-
-    /// Takes the slots out for decoding.
-    pub(crate) fn take(&mut self) -> Cursor {
-        let mut decoder = Decoder::default();
-        decoder.tsc = self.tsc;
-        Cursor { slots: std::mem::take(&mut self.slots), at: self.at, decoder }
-    }
-
-    /// Puts back what [`Stream::take`] took.
-    pub(crate) fn put_back(&mut self, cursor: Cursor) {
-        (self.slots, self.at, self.tsc) = (cursor.slots, cursor.at, cursor.decoder.tsc);
+        for slots in slots.chunks(BUFFER_SLOTS) {
+            match self.buffers.back_mut() {
+                Some(last) if last.len() + slots.len() <= BUFFER_SLOTS => extend(last, slots),
+                _ => {
+                    let mut buffer = pool.take();
+                    extend(&mut buffer, slots);
+                    self.buffers.push_back(buffer);
+                }
+            }
+        }
     }
 
     /// Ignores everything from here on.
     pub(crate) fn give_up(&mut self) {
         self.is_corrupt = true;
-        self.slots = Vec::new();
+        self.buffers = VecDeque::new();
         self.at = 0;
     }
 
-    /// Gives back the room of what has been decoded.
-    pub(crate) fn compact(&mut self) {
-        const KEEP: usize = 64 << 10;
-        if self.at == self.slots.len() {
-            self.slots.clear();
-            self.slots.shrink_to(KEEP);
-        } else {
-            self.slots.drain(..self.at);
+    /// Moves what waits to the start of its buffer: a checkpoint need not save what is decoded.
+    fn compact(&mut self) {
+        if let Some(first) = self.buffers.front_mut() {
+            first.drain(..self.at);
         }
         self.at = 0;
     }
+}
+
+/// Appends to a buffer, which has the room in the end that it needs: there may be as many as threads.
+fn extend(buffer: &mut Vec<Slot>, slots: &[Slot]) {
+    let needed = buffer.len() + slots.len();
+    if needed > buffer.capacity() {
+        buffer.reserve_exact(needed.next_power_of_two() - buffer.len());
+    }
+    buffer.extend_from_slice(slots);
 }
 
 /// All streams by (incarnation, stream number).
@@ -171,6 +210,8 @@ pub(crate) struct Streams {
     pub active: Vec<u32>,
     /// Slots waiting in all streams when they were last counted, plus what came since.
     pub waiting: usize,
+    #[serde(skip)]
+    pool: Pool,
 }
 
 impl Streams {
@@ -202,7 +243,7 @@ impl Streams {
     pub(crate) fn append(&mut self, number: u32, slots: &[Slot]) {
         let stream = &mut self.all[number as usize];
         let was_waiting = stream.is_waiting();
-        stream.append(slots);
+        stream.append(slots, &mut self.pool);
         if !was_waiting && stream.is_waiting() {
             self.active.push(number);
         }
@@ -213,6 +254,43 @@ impl Streams {
     #[inline]
     pub(crate) fn get(&mut self, number: u32) -> &mut Stream {
         &mut self.all[number as usize]
+    }
+
+    /// Takes the first slots of a stream out for decoding.
+    pub(crate) fn take(&mut self, number: u32) -> Cursor {
+        let stream = &mut self.all[number as usize];
+        let mut decoder = Decoder::default();
+        decoder.tsc = stream.tsc;
+        Cursor { slots: stream.buffers.pop_front().unwrap_or_default(), at: stream.at, decoder }
+    }
+
+    /// Gives a cursor that cannot go on the slots that come next; `false`: there are none.
+    #[cold]
+    pub(crate) fn refill(&mut self, number: u32, cursor: &mut Cursor) -> bool {
+        let Some(next) = self.all[number as usize].buffers.pop_front() else { return false };
+        if cursor.at < cursor.slots.len() {
+            // The record at its end goes on there.
+            cursor.slots.drain(..cursor.at);
+            cursor.slots.extend_from_slice(&next);
+            self.pool.give(next);
+        } else {
+            self.pool.give(std::mem::replace(&mut cursor.slots, next));
+        }
+        cursor.at = 0;
+        true
+    }
+
+    /// Puts back what of [`Streams::take`] is left.
+    pub(crate) fn put_back(&mut self, number: u32, cursor: Cursor) {
+        let stream = &mut self.all[number as usize];
+        stream.tsc = cursor.decoder.tsc;
+        if cursor.at < cursor.slots.len() {
+            stream.at = cursor.at;
+            stream.buffers.push_front(cursor.slots);
+        } else {
+            stream.at = 0;
+            self.pool.give(cursor.slots);
+        }
     }
 
     /// Forgets a stream that has nothing waiting; says whether it did.
@@ -238,5 +316,102 @@ impl Streams {
             *waiting += stream.waiting();
             stream.is_waiting()
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingest::testing::Rng;
+
+    /// Everything that can be decoded at the moment, as text.
+    fn decode(streams: &mut Streams, number: u32, out: &mut Vec<String>) {
+        let mut cursor = streams.take(number);
+        loop {
+            match cursor.next(u64::MAX) {
+                Ok((record, tsc)) => out.push(format!("{record:?} {tsc}")),
+                Err(Stop::Empty) => {
+                    if !streams.refill(number, &mut cursor) {
+                        break;
+                    }
+                }
+                Err(stop) => panic!("{stop:?}"),
+            }
+        }
+        streams.put_back(number, cursor);
+        streams.settle();
+    }
+
+    fn random_slots(rng: &mut Rng) -> Vec<Slot> {
+        let mut slots = vec![record::time(1000)];
+        while slots.len() < 5 * BUFFER_SLOTS {
+            match rng.below(40) {
+                0 => {
+                    // A few are longer than a buffer.
+                    let payload = if rng.below(50) == 0 { 2 * BUFFER_SLOTS as u64 + 5 } else { rng.below(64) };
+                    slots.push(record::blob(Kind::Mark, payload as u16, 1, 2));
+                    slots.extend((0..payload).map(|i| [i, rng.below(u64::MAX)]));
+                }
+                1..4 => slots.extend([
+                    record::extend(1 << 40 | 5),
+                    record::event(Kind::Malloc, rng.below(1 << 40) * 8, 5, 16, 9),
+                ]),
+                _ => slots.push(record::event(Kind::Free, rng.below(1 << 40) * 8, 0, 16, rng.below(1000))),
+            }
+        }
+        slots
+    }
+
+    #[test]
+    fn records_are_the_same_however_they_are_cut() {
+        let mut rng = Rng::new(5);
+        for round in 0..30 {
+            let slots = random_slots(&mut rng);
+            let (mut expected, mut at, mut decoder) = (Vec::new(), 0, Decoder::default());
+            while let Some(Ok((record, next))) = decoder.next(&slots, at) {
+                expected.push(format!("{record:?} {}", decoder.tsc));
+                at = next;
+            }
+            let mut streams = Streams::default();
+            let number = streams.add(1, 2, 0).unwrap();
+            let (mut seen, mut rest) = (Vec::new(), slots.as_slice());
+            let longest = [1, 3, 100, BUFFER_SLOTS as u64, 5 * BUFFER_SLOTS as u64][round % 5];
+            while !rest.is_empty() {
+                let (piece, others) = rest.split_at((1 + rng.below(longest) as usize).min(rest.len()));
+                rest = others;
+                streams.append(number, piece);
+                if rng.below(3) == 0 {
+                    decode(&mut streams, number, &mut seen);
+                    let waiting = streams.waiting;
+                    assert_eq!(streams.get(number).waiting(), waiting);
+                }
+                if rng.below(200) == 0 {
+                    streams = postcard::from_bytes(&postcard::to_extend(&streams, Vec::new()).unwrap()).unwrap();
+                }
+            }
+            decode(&mut streams, number, &mut seen);
+            assert!(seen == expected, "round {round}");
+            assert!(!streams.get(number).is_waiting() && streams.active.is_empty());
+        }
+    }
+
+    #[test]
+    fn emptied_buffers_are_used_again_up_to_a_limit() {
+        let mut streams = Streams::default();
+        let number = streams.add(1, 2, 0).unwrap();
+        let slots = vec![record::time(1000); BUFFER_SLOTS];
+        for _ in 0..10 {
+            for _ in 0..POOLED_BUFFERS + 10 {
+                streams.append(number, &slots);
+            }
+            decode(&mut streams, number, &mut Vec::new());
+            assert_eq!(streams.pool.0.len(), POOLED_BUFFERS);
+        }
+        streams.append(number, &slots[..3]);
+        streams.append(number, &slots);
+        assert_eq!(streams.get(number).buffers.len(), 2);
+        assert_eq!(streams.pool.0.len(), POOLED_BUFFERS - 2);
+        streams.get(number).give_up();
+        assert!(!streams.get(number).is_waiting());
     }
 }

@@ -1,6 +1,6 @@
 //! Remembered results, one file per build-id, so that the next recording of the same program need not parse it again.
 //!
-//! Worth it for large programs only (see `MIN_CACHED` in `task`). A cache file is a hint: one that is damaged, from
+//! Worth it for large programs and debug files only (see `MIN_CACHED` in `task`). A cache file is a hint: one that is damaged, from
 //! another version, or made from other debug files is ignored and replaced. Files are replaced whole and atomically;
 //! of two writers the last one wins.
 //!

@@ -26,6 +26,9 @@ const MIN_CHUNK: usize = 2048;
 const MAX_CHUNK: usize = 8192;
 /// Smallest debug file worth a cache: below it, tens of thousands of addresses take less than a tenth of a second.
 const MIN_CACHED: u64 = 16 << 20;
+/// The same for separate debug files. Those of the C library and its like change seldom and concern every recording,
+/// and looking up a few addresses in them can cost more than a short recording.
+const MIN_CACHED_SEPARATE: u64 = 1 << 20;
 /// Longest that one chunk may take before it makes do with raw symbols. Thirty times what the slowest known takes.
 const MAX_CHUNK_TIME: Duration = Duration::from_secs(120);
 /// Addresses between two reports of progress.
@@ -171,7 +174,8 @@ impl<'a> Task<'a> {
 
     fn open_cache(&self, dir: &Path) -> Option<CacheFile> {
         let main = self.located.main.as_ref().or(self.located.debug.as_ref())?;
-        self.located.dwarf_image().filter(|image| image.identity.size >= MIN_CACHED)?;
+        let least = if self.located.debug.is_some() { MIN_CACHED_SEPARATE } else { MIN_CACHED };
+        self.located.dwarf_image().filter(|image| image.identity.size >= least)?;
         let build_id = self.group.module.build_id.as_ref().or(main.build_id.as_ref())?;
         CacheFile::open(dir, build_id, &self.located.identities())
     }

@@ -12,7 +12,7 @@ mod table_writer;
 mod unfinished;
 
 pub use builder::RecordingBuilder;
-pub(crate) use part_writer::PartWriter;
+pub(crate) use part_writer::{PartColumns, PartWriter};
 pub use table_writer::TableWriter;
 
 use std::path::Path;

@@ -6,7 +6,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::errors::Result as ParquetResult;
 use parquet::file::writer::SerializedFileWriter;
 
-use super::pages::{Chunk, Encoder, Physical, write_row_group};
+use super::pages::{Chunk, Encoder, Physical, Tools, write_row_group};
 use super::properties::{ROW_GROUP_ROWS, writer_properties};
 use super::unfinished::{Counted, Unfinished};
 use crate::Error;
@@ -46,29 +46,42 @@ fn long(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
+/// The columns of one part after the other: what was learnt about them, and room for pages.
+pub(crate) struct PartColumns {
+    chunks: Vec<Chunk>,
+    buffers: Buffers,
+}
+
+impl PartColumns {
+    /// Before the first part; `dir` is where parts go.
+    pub(crate) fn new(dir: &Path) -> Result<Self, Error> {
+        let tools = Tools::new().map_err(Error::io("begin to write into", dir))?;
+        let chunks = COLUMNS.iter().map(|c| Chunk::new(c.1, c.2)).collect();
+        Ok(Self { chunks, buffers: Buffers { values: Vec::new(), present: Vec::new(), tools } })
+    }
+}
+
 /// Writes one part.
 pub(crate) struct PartWriter {
     unfinished: Unfinished,
     file: SerializedFileWriter<Counted>,
-    chunks: Vec<Chunk>,
+    columns: PartColumns,
     sampling: Sampling,
-    buffers: Buffers,
     rows_in_group: usize,
     rows: u64,
 }
 
 impl PartWriter {
     /// Begins the file `name` in the recording directory `dir`.
-    pub(crate) fn create(dir: &Path, name: &str, sampling: Sampling) -> Result<Self, Error> {
+    pub(crate) fn create(dir: &Path, name: &str, sampling: Sampling, columns: PartColumns) -> Result<Self, Error> {
         let (unfinished, counted) = Unfinished::create(dir, name, &ALLOCATIONS)?;
         let begin = || -> ParquetResult<_> {
-            let chunks = COLUMNS.iter().map(|c| Chunk::new(c.1, c.2)).collect::<Result<Vec<_>, _>>()?;
             let writer = ArrowWriter::try_new(counted, ALLOCATIONS.schema(), Some(writer_properties(&ALLOCATIONS)))?;
             // The Arrow writer has put the schema into the metadata; the rows come without it.
-            Ok((chunks, writer.into_serialized_writer()?.0))
+            Ok(writer.into_serialized_writer()?.0)
         };
-        let (chunks, file) = begin().map_err(Error::parquet("write", unfinished.path()))?;
-        Ok(Self { unfinished, file, chunks, sampling, buffers: Buffers::default(), rows_in_group: 0, rows: 0 })
+        let file = begin().map_err(Error::parquet("write", unfinished.path()))?;
+        Ok(Self { unfinished, file, columns, sampling, rows_in_group: 0, rows: 0 })
     }
 
     /// Rows so far.
@@ -86,28 +99,29 @@ impl PartWriter {
 
     fn page(&mut self, rows: &[Row]) -> ParquetResult<()> {
         let [process, thread, alloc, free, free_thread, address, size, stack, free_stack, kind, domain, weight] =
-            self.chunks.as_mut_slice()
+            self.columns.chunks.as_mut_slice()
         else {
             return Ok(());
         };
-        let buffers = &mut self.buffers;
-        buffers.required(process, rows, |r| r.process.into())?;
-        buffers.required(thread, rows, |r| r.thread.into())?;
-        buffers.required(alloc, rows, |r| r.alloc_ns)?;
-        buffers.optional(free, rows, |r| (r.free_ns != NO_TIME).then_some(r.free_ns))?;
-        buffers.optional(free_thread, rows, |r| id(r.free_thread))?;
-        buffers.required(address, rows, |r| long(r.address))?;
-        buffers.required(size, rows, |r| long(r.size))?;
-        buffers.required(stack, rows, |r| r.stack.into())?;
-        buffers.optional(free_stack, rows, |r| id(r.free_stack))?;
-        buffers.required(kind, rows, |r| r.kind.into())?;
-        buffers.required(domain, rows, |r| r.domain().into())?;
+        let Some(varies) = Varies::among(rows) else { return Ok(()) };
+        let buffers = &mut self.columns.buffers;
+        buffers.required(process, rows, varies.process, |r| r.process.into())?;
+        buffers.required(thread, rows, varies.thread, |r| r.thread.into())?;
+        buffers.required(alloc, rows, varies.alloc_ns, |r| r.alloc_ns)?;
+        buffers.optional(free, rows, varies.free_ns, |r| (r.free_ns != NO_TIME).then_some(r.free_ns))?;
+        buffers.optional(free_thread, rows, varies.free_thread, |r| id(r.free_thread))?;
+        buffers.required(address, rows, varies.address, |r| long(r.address))?;
+        buffers.required(size, rows, varies.size, |r| long(r.size))?;
+        buffers.required(stack, rows, varies.stack, |r| r.stack.into())?;
+        buffers.optional(free_stack, rows, varies.free_stack, |r| id(r.free_stack))?;
+        buffers.required(kind, rows, varies.kind, |r| r.kind.into())?;
+        buffers.required(domain, rows, varies.is_mmap, |r| r.domain().into())?;
         let sampling = self.sampling;
         if sampling.is_exact() {
-            buffers.required(weight, rows, |_| 1f64.to_bits().cast_signed())?;
+            buffers.required(weight, rows, false, |_| 1f64.to_bits().cast_signed())?;
         } else {
             let weigh = |r: &Row| if r.is_mmap { 1.0 } else { sampling.weight(r.size) };
-            buffers.required(weight, rows, |r| weigh(r).to_bits().cast_signed())?;
+            buffers.required(weight, rows, varies.size || varies.is_mmap, |r| weigh(r).to_bits().cast_signed())?;
         }
         self.rows += rows.len() as u64;
         self.rows_in_group += rows.len();
@@ -116,11 +130,11 @@ impl PartWriter {
 
     fn close_group(&mut self) -> ParquetResult<()> {
         self.rows_in_group = 0;
-        write_row_group(&mut self.file, &mut self.chunks)
+        write_row_group(&mut self.file, &mut self.columns.chunks, &mut self.columns.buffers.tools)
     }
 
-    /// Completes the file and gives it its name.
-    pub(crate) fn finish(mut self) -> Result<TableFile, Error> {
+    /// Completes the file and gives it its name; returns the columns for the next part.
+    pub(crate) fn finish(mut self) -> Result<(TableFile, PartColumns), Error> {
         let end = |writer: &mut Self| -> ParquetResult<u64> {
             if writer.rows_in_group > 0 {
                 writer.close_group()?;
@@ -129,44 +143,92 @@ impl PartWriter {
             Ok(writer.file.bytes_written() as u64)
         };
         let bytes = end(&mut self).map_err(Error::parquet("write", self.unfinished.path()))?;
-        self.unfinished.finish(self.rows, bytes)
+        Ok((self.unfinished.finish(self.rows, bytes)?, self.columns))
+    }
+}
+
+/// Which fields are not the same in all rows of a page. One pass finds that out for all: the rows are read from memory
+/// that is far away, and most fields of most programs are the same for long.
+#[derive(Default)]
+struct Varies {
+    alloc_ns: bool,
+    free_ns: bool,
+    address: bool,
+    size: bool,
+    process: bool,
+    thread: bool,
+    free_thread: bool,
+    stack: bool,
+    free_stack: bool,
+    kind: bool,
+    is_mmap: bool,
+}
+
+impl Varies {
+    /// `None`: there are no rows.
+    fn among(rows: &[Row]) -> Option<Self> {
+        let first = rows.first()?;
+        let mut varies = Self::default();
+        for row in rows {
+            varies.alloc_ns |= row.alloc_ns != first.alloc_ns;
+            varies.free_ns |= row.free_ns != first.free_ns;
+            varies.address |= row.address != first.address;
+            varies.size |= row.size != first.size;
+            varies.process |= row.process != first.process;
+            varies.thread |= row.thread != first.thread;
+            varies.free_thread |= row.free_thread != first.free_thread;
+            varies.stack |= row.stack != first.stack;
+            varies.free_stack |= row.free_stack != first.free_stack;
+            varies.kind |= row.kind != first.kind;
+            varies.is_mmap |= row.is_mmap != first.is_mmap;
+        }
+        Some(varies)
     }
 }
 
 /// Values of one column of one page.
-#[derive(Default)]
 struct Buffers {
     values: Vec<i64>,
     present: Vec<bool>,
+    tools: Tools,
 }
 
 impl Buffers {
     #[inline(always)]
-    fn required(&mut self, chunk: &mut Chunk, rows: &[Row], get: impl Fn(&Row) -> i64) -> ParquetResult<()> {
-        let Some(first) = rows.first().map(&get) else { return Ok(()) };
-        if rows.iter().all(|row| get(row) == first) {
-            return chunk.constant_page(Some(first), rows.len(), false);
+    fn required(
+        &mut self,
+        chunk: &mut Chunk,
+        rows: &[Row],
+        varies: bool,
+        get: impl Fn(&Row) -> i64,
+    ) -> ParquetResult<()> {
+        if !varies {
+            return chunk.constant_page(&mut self.tools, rows.first().map(get), rows.len(), false);
         }
         self.values.clear();
         self.values.extend(rows.iter().map(get));
-        chunk.page(&self.values, None, rows.len(), false)
+        chunk.page(&mut self.tools, &self.values, None, rows.len(), false)
     }
 
     #[inline(always)]
-    fn optional(&mut self, chunk: &mut Chunk, rows: &[Row], get: impl Fn(&Row) -> Option<i64>) -> ParquetResult<()> {
-        let first = rows.first().and_then(&get);
-        if rows.iter().all(|row| get(row) == first) {
-            return chunk.constant_page(first, rows.len(), true);
+    fn optional(
+        &mut self,
+        chunk: &mut Chunk,
+        rows: &[Row],
+        varies: bool,
+        get: impl Fn(&Row) -> Option<i64>,
+    ) -> ParquetResult<()> {
+        if !varies {
+            return chunk.constant_page(&mut self.tools, rows.first().and_then(get), rows.len(), true);
         }
         self.values.clear();
-        if rows.iter().all(|row| get(row).is_some()) {
-            self.values.extend(rows.iter().map(|row| get(row).unwrap_or(0)));
-            return chunk.page(&self.values, None, rows.len(), true);
-        }
         self.values.extend(rows.iter().filter_map(&get));
+        if self.values.len() == rows.len() {
+            return chunk.page(&mut self.tools, &self.values, None, rows.len(), true);
+        }
         self.present.clear();
         self.present.extend(rows.iter().map(|row| get(row).is_some()));
-        chunk.page(&self.values, Some(&self.present), rows.len(), true)
+        chunk.page(&mut self.tools, &self.values, Some(&self.present), rows.len(), true)
     }
 }
 

@@ -141,6 +141,11 @@ impl Sink for Check {
                     self.fault(format!("image {incarnation} seen twice"));
                 }
             }
+            Input::ProcessImage { incarnation, exe, .. } => {
+                if exe.is_empty() || !self.images.contains_key(&incarnation) {
+                    self.fault(format!("image {incarnation} described as {exe:?}"));
+                }
+            }
             Input::Slots { incarnation, stream, slots } => {
                 self.slots(incarnation, stream, slots);
                 if let Some(call) = &mut self.on_slots {

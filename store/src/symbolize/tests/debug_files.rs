@@ -211,3 +211,26 @@ fn what_is_not_a_file_is_not_found() {
         assert!(matches!(status, ModuleStatus::Unreadable(_)), "{name}: {status:?}");
     }
 }
+
+#[test]
+fn separate_debug_files_are_remembered_from_a_smaller_size_on() {
+    let shop = Workshop::new();
+    let whole = shop.program("program", &["-Wl,--build-id"]);
+    let offsets = addresses(&whole);
+    let expected = resolve(&whole, &offsets);
+    let (stripped, debug) = split(&shop, &whole);
+    run("objcopy", &[&format!("--add-gnu-debuglink={}", text(&debug)), text(&stripped)]);
+    let options = Options { cache_dir: Some(shop.path("cache")), ..bare_options() };
+    let look_up = || {
+        let found = resolve_with(in_place(&stripped), &offsets, &options);
+        assert_same(&found, &expected);
+        found.modules[0].cached
+    };
+    assert_eq!([look_up(), look_up()], [0, 0]);
+    fs::write(shop.path("pad"), vec![0; 2 << 20]).expect("written");
+    run("objcopy", &[&format!("--add-section=pad={}", text(&shop.path("pad"))), text(&debug)]);
+    // The debug link has the checksum of the file as it was.
+    run("objcopy", &["--remove-section=.gnu_debuglink", text(&stripped)]);
+    run("objcopy", &[&format!("--add-gnu-debuglink={}", text(&debug)), text(&stripped)]);
+    assert_eq!([look_up(), look_up()], [0, offsets.len()]);
+}

@@ -52,14 +52,25 @@ pub(crate) struct Chunk {
     encoder: Encoder,
     dictionary: Dictionary,
     pages: Vec<DataPage>,
-    numbers: Vec<u64>,
-    encoded: Vec<u8>,
-    compressor: Compressor<'static>,
-    compressed: Vec<u8>,
     /// Pages until compression is tried again (rule 3).
     uncompressed_pages: u32,
     /// Row groups until a dictionary is tried again (rule 2).
     groups_without_dictionary: u32,
+}
+
+/// What all columns use in turn: the state of the compressor alone takes more memory than their pages.
+pub(crate) struct Tools {
+    numbers: Vec<u64>,
+    encoded: Vec<u8>,
+    compressor: Compressor<'static>,
+    compressed: Vec<u8>,
+}
+
+impl Tools {
+    /// Without content.
+    pub(crate) fn new() -> std::io::Result<Self> {
+        Ok(Self { numbers: Vec::new(), encoded: Vec::new(), compressor: Compressor::new(1)?, compressed: Vec::new() })
+    }
 }
 
 /// Pages of a column that are not compressed after one that did not become smaller.
@@ -69,64 +80,73 @@ const GROUPS_UNTRIED: u32 = 7;
 
 impl Chunk {
     /// An empty column.
-    pub(crate) fn new(physical: Physical, encoder: Encoder) -> std::io::Result<Self> {
-        Ok(Self {
+    pub(crate) fn new(physical: Physical, encoder: Encoder) -> Self {
+        Self {
             physical,
             encoder,
             dictionary: Dictionary::default(),
             pages: Vec::new(),
-            numbers: Vec::new(),
-            encoded: Vec::new(),
-            compressor: Compressor::new(1)?,
-            compressed: Vec::new(),
             uncompressed_pages: 0,
             groups_without_dictionary: 0,
-        })
+        }
     }
 
     /// Appends a page of `rows` rows with the same value; `None` is null.
-    pub(crate) fn constant_page(&mut self, value: Option<i64>, rows: usize, nullable: bool) -> Result<()> {
+    pub(crate) fn constant_page(
+        &mut self,
+        tools: &mut Tools,
+        value: Option<i64>,
+        rows: usize,
+        nullable: bool,
+    ) -> Result<()> {
         let mut levels = Vec::new();
         if nullable {
             bits::run(&mut levels, value.is_some().into(), rows, 1);
         }
-        let Some(value) = value else { return self.push(&levels, Encoding::PLAIN, rows, None, rows) };
+        let Some(value) = value else { return self.push(tools, &levels, Encoding::PLAIN, rows, None, rows) };
         if self.has_no_dictionary() {
-            return self.values_page(&levels, &vec![value; rows], rows);
+            return self.values_page(tools, &levels, &vec![value; rows], rows);
         }
         let Some(number) = self.dictionary.number(value.cast_unsigned()) else {
-            return self.values_page(&levels, &vec![value; rows], rows);
+            return self.values_page(tools, &levels, &vec![value; rows], rows);
         };
         let width = bits::width(number);
-        self.encoded.clear();
-        self.encoded.push(width as u8);
-        bits::run(&mut self.encoded, number, rows, width);
-        self.push(&levels, Encoding::RLE_DICTIONARY, rows, Some((value, value)), 0)
+        tools.encoded.clear();
+        tools.encoded.push(width as u8);
+        bits::run(&mut tools.encoded, number, rows, width);
+        self.push(tools, &levels, Encoding::RLE_DICTIONARY, rows, Some((value, value)), 0)
     }
 
     /// Appends a page of `rows` rows. `values` are those that are not null, `present` says which are, `None`: all.
-    pub(crate) fn page(&mut self, values: &[i64], present: Option<&[bool]>, rows: usize, nullable: bool) -> Result<()> {
+    pub(crate) fn page(
+        &mut self,
+        tools: &mut Tools,
+        values: &[i64],
+        present: Option<&[bool]>,
+        rows: usize,
+        nullable: bool,
+    ) -> Result<()> {
         let mut levels = Vec::new();
         match present {
             Some(present) => {
-                self.numbers.clear();
-                self.numbers.extend(present.iter().map(|p| u64::from(*p)));
-                bits::packed_run(&mut levels, &self.numbers, 1);
+                tools.numbers.clear();
+                tools.numbers.extend(present.iter().map(|p| u64::from(*p)));
+                bits::packed_run(&mut levels, &tools.numbers, 1);
             }
             None if nullable => bits::run(&mut levels, 1, rows, 1),
             None => {}
         }
         if values.is_empty() {
-            return self.push(&levels, Encoding::PLAIN, rows, None, rows);
+            return self.push(tools, &levels, Encoding::PLAIN, rows, None, rows);
         }
-        if self.has_no_dictionary() || !self.number(values) {
-            return self.values_page(&levels, values, rows);
+        if self.has_no_dictionary() || !self.number(&mut tools.numbers, values) {
+            return self.values_page(tools, &levels, values, rows);
         }
         let width = bits::width(self.dictionary.values().len() as u64 - 1);
-        self.encoded.clear();
-        self.encoded.push(width as u8);
-        bits::packed_run(&mut self.encoded, &self.numbers, width);
-        self.push(&levels, Encoding::RLE_DICTIONARY, rows, range_of(values), rows - values.len())
+        tools.encoded.clear();
+        tools.encoded.push(width as u8);
+        bits::packed_run(&mut tools.encoded, &tools.numbers, width);
+        self.push(tools, &levels, Encoding::RLE_DICTIONARY, rows, range_of(values), rows - values.len())
     }
 
     fn has_no_dictionary(&self) -> bool {
@@ -134,36 +154,37 @@ impl Chunk {
     }
 
     /// Looks values up; says whether the dictionary could take them.
-    fn number(&mut self, values: &[i64]) -> bool {
-        self.numbers.clear();
+    fn number(&mut self, numbers: &mut Vec<u64>, values: &[i64]) -> bool {
+        numbers.clear();
         for &value in values {
             let Some(number) = self.dictionary.number(value.cast_unsigned()) else { return false };
-            self.numbers.push(number);
+            numbers.push(number);
         }
         true
     }
 
     /// A page without dictionary (rule 2).
-    fn values_page(&mut self, levels: &[u8], values: &[i64], rows: usize) -> Result<()> {
-        self.encoded.clear();
+    fn values_page(&mut self, tools: &mut Tools, levels: &[u8], values: &[i64], rows: usize) -> Result<()> {
+        tools.encoded.clear();
         let encoding = match self.physical {
             Physical::Int32 | Physical::Int64 => {
-                delta::encode(&mut self.encoded, values, matches!(self.physical, Physical::Int32));
+                delta::encode(&mut tools.encoded, values, matches!(self.physical, Physical::Int32));
                 Encoding::DELTA_BINARY_PACKED
             }
             Physical::Double | Physical::Text(_) => {
                 for &value in values {
-                    self.physical.plain(value, &mut self.encoded);
+                    self.physical.plain(value, &mut tools.encoded);
                 }
                 Encoding::PLAIN
             }
         };
-        self.push(levels, encoding, rows, range_of(values), rows - values.len())
+        self.push(tools, levels, encoding, rows, range_of(values), rows - values.len())
     }
 
     /// Makes a page of what is in `encoded`.
     fn push(
         &mut self,
+        tools: &mut Tools,
         levels: &[u8],
         encoding: Encoding,
         rows: usize,
@@ -171,10 +192,10 @@ impl Chunk {
         nulls: usize,
     ) -> Result<()> {
         if nulls == rows {
-            self.encoded.clear();
+            tools.encoded.clear();
         }
-        let is_compressed = self.compress()?;
-        let content = if is_compressed { &self.compressed } else { &self.encoded };
+        let is_compressed = self.compress(tools)?;
+        let content = if is_compressed { &tools.compressed } else { &tools.encoded };
         let mut buffer = Vec::with_capacity(levels.len() + content.len());
         buffer.extend_from_slice(levels);
         buffer.extend_from_slice(content);
@@ -189,25 +210,25 @@ impl Chunk {
             is_compressed,
             statistics: None,
         };
-        let page = CompressedPage::new(page, levels.len() + self.encoded.len());
+        let page = CompressedPage::new(page, levels.len() + tools.encoded.len());
         self.pages.push(DataPage { page, rows, range, nulls });
         Ok(())
     }
 
     /// Compresses what is in `encoded`; says whether that is worth it (rule 3).
-    fn compress(&mut self) -> Result<bool> {
+    fn compress(&mut self, tools: &mut Tools) -> Result<bool> {
         const LEAST: usize = 32;
-        if self.encoded.len() < LEAST {
+        if tools.encoded.len() < LEAST {
             return Ok(false);
         }
         if self.uncompressed_pages > 0 {
             self.uncompressed_pages -= 1;
             return Ok(false);
         }
-        self.compressed.resize(zstd::zstd_safe::compress_bound(self.encoded.len()), 0);
-        let bytes = self.compressor.compress_to_buffer(&self.encoded, self.compressed.as_mut_slice())?;
-        self.compressed.truncate(bytes);
-        let is_worth_it = bytes * 10 <= self.encoded.len() * 9;
+        tools.compressed.clear();
+        tools.compressed.reserve(zstd::zstd_safe::compress_bound(tools.encoded.len()));
+        let bytes = tools.compressor.compress_to_buffer(&tools.encoded, &mut tools.compressed)?;
+        let is_worth_it = bytes * 10 <= tools.encoded.len() * 9;
         if !is_worth_it {
             self.uncompressed_pages = PAGES_UNTRIED;
         }
@@ -215,7 +236,7 @@ impl Chunk {
     }
 
     /// Takes the column's pages out as a chunk of `column`.
-    pub(crate) fn close(&mut self, column: ColumnDescPtr) -> Result<(Bytes, ColumnCloseResult)> {
+    pub(crate) fn close(&mut self, tools: &mut Tools, column: ColumnDescPtr) -> Result<(Bytes, ColumnCloseResult)> {
         let pages = std::mem::take(&mut self.pages);
         let mut sink = TrackedWrite::new(Vec::new());
         let mut writer = SerializedPageWriter::new(&mut sink);
@@ -223,7 +244,7 @@ impl Chunk {
         let mut encodings = vec![Encoding::RLE];
         let mut dictionary_offset = None;
         if !self.dictionary.values().is_empty() {
-            let spec = writer.write_page(self.dictionary_page()?)?;
+            let spec = writer.write_page(self.dictionary_page(tools)?)?;
             (compressed, uncompressed) = (spec.compressed_size, spec.uncompressed_size);
             dictionary_offset = Some(0);
             encodings.push(Encoding::PLAIN);
@@ -270,18 +291,18 @@ impl Chunk {
         Ok((Bytes::from(sink.into_inner()?), result))
     }
 
-    fn dictionary_page(&mut self) -> Result<CompressedPage> {
-        self.encoded.clear();
+    fn dictionary_page(&mut self, tools: &mut Tools) -> Result<CompressedPage> {
+        tools.encoded.clear();
         for &value in self.dictionary.values() {
-            self.physical.plain(value.cast_signed(), &mut self.encoded);
+            self.physical.plain(value.cast_signed(), &mut tools.encoded);
         }
         let page = Page::DictionaryPage {
-            buf: Bytes::from(self.compressor.compress(&self.encoded)?),
+            buf: Bytes::from(tools.compressor.compress(&tools.encoded)?),
             num_values: self.dictionary.values().len() as u32,
             encoding: Encoding::PLAIN,
             is_sorted: false,
         };
-        Ok(CompressedPage::new(page, self.encoded.len()))
+        Ok(CompressedPage::new(page, tools.encoded.len()))
     }
 }
 
@@ -289,11 +310,12 @@ impl Chunk {
 pub(crate) fn write_row_group<W: std::io::Write + Send>(
     file: &mut SerializedFileWriter<W>,
     chunks: &mut [Chunk],
+    tools: &mut Tools,
 ) -> Result<()> {
     let columns = file.schema_descr().columns().to_vec();
     let mut group = file.next_row_group()?;
     for (chunk, column) in chunks.iter_mut().zip(columns) {
-        let (bytes, close) = chunk.close(column)?;
+        let (bytes, close) = chunk.close(tools, column)?;
         group.append_column(&bytes, close)?;
     }
     group.close().map(|_| ())
