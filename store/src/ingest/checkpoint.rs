@@ -13,6 +13,8 @@ use super::state::State;
 use crate::Error;
 use crate::recording::{JOURNAL_DIR, TableFile};
 
+/// Bytes that a checkpoint may take beyond what there is much of.
+const ROOM: usize = 64 << 10;
 const MAGIC: &[u8; 8] = b"tmqckpt2";
 
 /// A checkpoint.
@@ -58,7 +60,9 @@ fn path_in(dir: &Path) -> PathBuf {
 
 /// Serialises a state.
 pub(crate) fn save(state: &State, dir: &Path) -> Result<Vec<u8>, Error> {
-    postcard::to_extend(state, Vec::new()).map_err(|e| damaged(dir, &e.to_string()))
+    // Doubling would have the kernel clear three times as much.
+    let buffer = Vec::with_capacity(state.estimated_bytes() as usize + ROOM);
+    postcard::to_extend(state, buffer).map_err(|e| damaged(dir, &e.to_string()))
 }
 
 /// Restores a state that [`save`] made.
@@ -75,7 +79,8 @@ impl Checkpoint {
     pub(crate) fn write(&self, dir: &Path) -> Result<(), Error> {
         let path = path_in(dir);
         let temporary = path.with_extension("tmp");
-        let body = postcard::to_extend(self, Vec::new()).map_err(|e| damaged(dir, &e.to_string()))?;
+        let body = postcard::to_extend(self, Vec::with_capacity(self.state.len() + ROOM))
+            .map_err(|e| damaged(dir, &e.to_string()))?;
         let write = || {
             let mut file = fs::File::create(&temporary)?;
             file.write_all(MAGIC)?;

@@ -51,11 +51,47 @@ pub(crate) struct Stream {
     /// Last stamp.
     tsc: u64,
     /// What waits, in order; none is empty. The first may be longer than [`BUFFER_SLOTS`].
+    #[serde(with = "saved_slots")]
     buffers: VecDeque<Vec<Slot>>,
     /// Slots of the first that are decoded.
     at: usize,
     /// Whether it is ignored from here on.
     is_corrupt: bool,
+}
+
+/// Slots are saved as bytes instead of number by number: there may be megabytes of them.
+mod saved_slots {
+    use std::collections::VecDeque;
+
+    use serde::{Deserializer, Serializer, de};
+    use tmq_wire::record::Slot;
+
+    use super::BUFFER_SLOTS;
+
+    pub(super) fn serialize<S: Serializer>(buffers: &VecDeque<Vec<Slot>>, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut bytes = vec![0; buffers.iter().map(Vec::len).sum::<usize>() * size_of::<Slot>()];
+        let (words, _) = bytes.as_chunks_mut::<8>();
+        for (place, word) in words.iter_mut().zip(buffers.iter().flat_map(|buffer| buffer.as_flattened())) {
+            *place = word.to_le_bytes();
+        }
+        serializer.serialize_bytes(&bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<VecDeque<Vec<Slot>>, D::Error> {
+        struct Bytes;
+        impl de::Visitor<'_> for Bytes {
+            type Value = VecDeque<Vec<Slot>>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("slots")
+            }
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+                let slot = |[low, high]: &[[u8; 8]; 2]| [u64::from_le_bytes(*low), u64::from_le_bytes(*high)];
+                let slots = bytes.as_chunks::<8>().0.as_chunks::<2>().0;
+                Ok(slots.chunks(BUFFER_SLOTS).map(|some| some.iter().map(slot).collect()).collect())
+            }
+        }
+        deserializer.deserialize_bytes(Bytes)
+    }
 }
 
 /// Why decoding of a stream stopped.
