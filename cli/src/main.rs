@@ -1,10 +1,8 @@
-//! The `tmq` binary; everything is in the library, so that tests and tools can reach it.
-#![forbid(unsafe_code)]
+//! The `tmq` binary; everything is in the library, so that tests and tools can reach it. `unsafe` is in `allocator` only.
+
+mod allocator;
 
 use std::process::ExitCode;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     tmq_cli::run(std::env::args_os())
