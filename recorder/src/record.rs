@@ -406,6 +406,20 @@ pub fn remapping(old: (*mut u8, usize), size: usize, entry: Entry, real: impl Fn
     session.end();
 }
 
+/// Gives the present moment a name.
+#[cold]
+pub fn mark(name: &[u8], entry: Entry) {
+    if process::is_off() {
+        return;
+    }
+    let Some(session) = begin(entry) else { return };
+    session.state.stream.begin();
+    let tsc = stamp_before();
+    let wait = session.may_wait();
+    session.state.stream.mark(session.process, name, tsc, wait);
+    session.end();
+}
+
 /// A library may have been unloaded.
 #[cold]
 pub fn unloaded() {

@@ -11,13 +11,17 @@ use core::sync::atomic::{
 
 use tmq_wire::ChunkHeader;
 use tmq_wire::layout::{CHUNK_OPEN, CHUNK_SEALED, CHUNK_SLOTS, LossReason};
-use tmq_wire::payload::MAX_PAYLOAD_SLOTS;
+use tmq_wire::payload::{MAX_PAYLOAD_SLOTS, Writer};
 use tmq_wire::record::{self, DT_BITS, Kind, SIZE_BITS, Slot};
 
 use crate::process::Process;
 
 /// Most slots one commit takes besides payloads: a time stamp, two widened events and a loss note.
 const MAX_COMMIT_SLOTS: usize = 8;
+/// Longest name of a mark; the rest is cut off.
+const MAX_MARK_BYTES: usize = 200;
+/// Slots of such a name with its length.
+const MARK_SLOTS: usize = (MAX_MARK_BYTES + 2).div_ceil(16);
 const _: () = assert!(MAX_PAYLOAD_SLOTS + MAX_COMMIT_SLOTS < CHUNK_SLOTS / 2);
 
 /// Stands for the header of a chunk where there is none, so that the hot path need not ask.
@@ -219,6 +223,26 @@ impl Stream {
         }
         self.commit();
         true
+    }
+
+    /// Writes a named moment, of its name as much as fits, with a stamp that was taken since `begin`.
+    #[cold]
+    pub fn mark(&mut self, process: &Process, name: &[u8], tsc: u64, may_wait: bool) {
+        let mut slots = [[0; 2]; MARK_SLOTS];
+        let mut writer = Writer::new(&mut slots);
+        writer.text(&name[..name.len().min(MAX_MARK_BYTES)]);
+        let used = writer.slots_used();
+        if !self.reserve(process, used + 2, may_wait) {
+            self.cancel();
+            return;
+        }
+        self.last_tsc = self.last_tsc.max(tsc);
+        self.put(record::time(self.last_tsc));
+        self.put(record::blob(Kind::Mark, used as u16, 0, 0));
+        for &slot in &slots[..used] {
+            self.put(slot);
+        }
+        self.finish();
     }
 
     /// Notes that another thread writes this stream from here on.

@@ -12,12 +12,14 @@
 //! - [`refusals`]: what cannot be recorded, and faults of the machine;
 //! - [`sampling`]: estimates within the error they state;
 //! - [`notebooks`]: the README's Python, and every table in other engines;
+//! - [`leaks`]: a server that leaks, and moments named from inside;
 //! - [`layering`]: crate dependencies, exported symbols.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a failure ends it with its place")]
 
 mod exactness;
 mod kills;
 mod layering;
+mod leaks;
 mod notebooks;
 mod processes;
 mod refusals;

@@ -1,6 +1,7 @@
 //! `tmq mark`: gives the present moment of a running recording a name.
 
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -13,17 +14,25 @@ use crate::ui::Ui;
 /// Set in every recorded process: `/proc/PID/fd/N`, where PID is the `tmq` that records it.
 const REGION_VARIABLE: &str = "TMQ_REGION";
 
+/// What `tmq mark --header` prints.
+const HEADER: &str = include_str!("../../../recorder/preload/include/tmq.h");
+
 /// Name the present moment of a running recording
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   tmq mark loaded               in a script that is being recorded, or beside the running recording
   tmq mark loaded app.4711.tmq  if several recordings run
-  tmq top @mark:loaded          later: what was live at that moment")]
+  tmq top @mark:loaded          later: what was live at that moment
+  tmq mark --header > tmq.h     to name moments from inside a C or C++ program: TMQ_MARK(\"loaded\")")]
 pub(crate) struct Mark {
     /// Name of the moment
-    #[arg(value_name = "NAME")]
-    name: String,
+    #[arg(value_name = "NAME", required_unless_present = "header")]
+    name: Option<String>,
+
+    /// Print the C header with which a program names moments itself
+    #[arg(long, conflicts_with_all = ["name", "recording"])]
+    header: bool,
 
     /// Running recording [default: the one this script is part of, or the only one that runs here]
     #[arg(value_name = "REC")]
@@ -32,12 +41,16 @@ pub(crate) struct Mark {
 
 impl Mark {
     pub(crate) fn run(self, ui: Ui) -> Result<()> {
+        if self.header {
+            return Ok(io::stdout().write_all(HEADER.as_bytes())?);
+        }
+        let name = self.name.unwrap_or_default();
         let directory = match self.recording {
             Some(directory) => directory,
             None => running()?,
         };
-        collect::mark(&directory, &self.name).map_err(Error::new)?;
-        ui.note(format_args!("marked {} in {}", self.name, directory.display()));
+        collect::mark(&directory, &name).map_err(Error::new)?;
+        ui.note(format_args!("marked {name} in {}", directory.display()));
         Ok(())
     }
 }

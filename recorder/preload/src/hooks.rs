@@ -5,7 +5,7 @@
 //! first one of the recorded stack.
 
 use core::arch::naked_asm;
-use core::ffi::{c_int, c_long, c_void};
+use core::ffi::{CStr, c_char, c_int, c_long, c_void};
 
 use tmq_recorder::record::{self, Entry};
 use tmq_wire::record::Kind;
@@ -118,6 +118,12 @@ hooks! {
             result == 0
         });
         result
+    }
+    // Not of libc: what `tmq.h` calls.
+    tmq_mark(name: *const c_char) -> (), "rsi", "rdx", |entry| {
+        if !name.is_null() {
+            record::mark(unsafe { CStr::from_ptr(name) }.to_bytes(), entry);
+        }
     }
     dlclose(handle: *mut c_void) -> c_int, "rsi", "rdx", |_entry| {
         let result = unsafe { real::dlclose(handle) };
