@@ -5,6 +5,7 @@
 //! several recordings are one scan whose files carry the recording's name as a partition value, which lets a condition
 //! on `recording` skip files unread.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,6 +22,9 @@ use datafusion::datasource::{TableProvider, TableType};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::object_store::{ObjectMeta, path::Path as ObjectPath};
+use datafusion::physical_expr_adapter::{
+    DefaultPhysicalExprAdapterFactory, PhysicalExprAdapter, PhysicalExprAdapterFactory,
+};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use tmq_store::Recording;
@@ -123,6 +127,7 @@ impl TableProvider for RecordingTable {
             .with_statistics(statistics.clone())
             .with_projection_indices(projection.cloned())?
             .with_limit(limit)
+            .with_expr_adapter(Some(Arc::new(IgnoreDocumentation)))
             .build();
         let options = state.table_options().parquet.clone();
         ParquetFormat::default().with_options(options).create_physical_plan(state, config).await
@@ -147,6 +152,18 @@ fn partitioned_file(path: &Path, size: u64) -> Result<PartitionedFile> {
         .map_err(|e| DataFusionError::ObjectStore(Box::new(e.into())))?;
     let last_modified = std::fs::metadata(path)?.modified()?.into();
     Ok(PartitionedFile::new_from_meta(ObjectMeta { location, last_modified, size, e_tag: None, version: None }))
+}
+
+/// Adapts expressions to a file as DataFusion does, but for the documentation in the file's schema: a column that differs
+/// from the table's in metadata alone would be read through a cast, by which a condition on nulls skips nothing.
+#[derive(Debug)]
+struct IgnoreDocumentation;
+
+impl PhysicalExprAdapterFactory for IgnoreDocumentation {
+    fn create(&self, table: SchemaRef, file: SchemaRef) -> Result<Arc<dyn PhysicalExprAdapter>> {
+        let fields = file.fields().iter().map(|field| field.as_ref().clone().with_metadata(HashMap::new()));
+        DefaultPhysicalExprAdapterFactory.create(table, Arc::new(Schema::new(fields.collect::<Vec<_>>())))
+    }
 }
 
 /// The schema with text as views, which DataFusion groups and compares without copying, and without the documentation
