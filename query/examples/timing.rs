@@ -75,7 +75,7 @@ async fn main() -> Result<(), Failure> {
 async fn time(session: &Session, sql: &str) -> Result<(f64, usize), Failure> {
     let start = Instant::now();
     let batches = session.sql(sql).await?.collect().await?;
-    Ok((start.elapsed().as_secs_f64() * 1e3, batches.iter().map(|b| b.num_rows()).sum()))
+    Ok((start.elapsed().as_secs_f64() * 1e3, batches.iter().map(tmq_query::arrow::array::RecordBatch::num_rows).sum()))
 }
 
 async fn run(dir: &str, rounds: usize) -> Result<(), Failure> {

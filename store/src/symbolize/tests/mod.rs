@@ -110,7 +110,8 @@ fn functions(path: &Path) -> Vec<(String, u64, u64)> {
 /// Start and size of one function.
 fn function(path: &Path, name: &str) -> (u64, u64) {
     let found = functions(path).into_iter().find(|(found, _, _)| found == name);
-    found.map(|(_, start, size)| (start, size)).unwrap_or_else(|| panic!("{name} is not in {}", path.display()))
+    let Some((_, start, size)) = found else { panic!("{name} is not in {}", path.display()) };
+    (start, size)
 }
 
 fn build_id(path: &Path) -> Vec<u8> {
