@@ -175,3 +175,22 @@ fn with_views(schema: &Schema) -> SchemaRef {
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::physical_expr::PhysicalExpr;
+    use datafusion::physical_expr::expressions::{Column, is_null};
+    use tmq_store::schema::ALLOCATIONS;
+
+    use super::*;
+
+    #[test]
+    fn a_condition_on_nulls_is_on_the_column_of_the_file() {
+        let file = ALLOCATIONS.schema();
+        let index = file.index_of("free_ns").unwrap();
+        assert!(!file.field(index).metadata().is_empty(), "a file has documentation");
+        let condition: Arc<dyn PhysicalExpr> = is_null(Arc::new(Column::new("free_ns", index))).unwrap();
+        let adapter = IgnoreDocumentation.create(with_views(&file), file).unwrap();
+        assert_eq!(adapter.rewrite(Arc::clone(&condition)).unwrap().to_string(), condition.to_string());
+    }
+}
