@@ -35,9 +35,11 @@ mod sink;
 mod sys;
 mod whole;
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod testing;
 
+#[cfg(fuzzing)]
+pub(crate) use testing::fuzzing;
 pub use error::Error;
 pub use inspect::{Inspection, Verdict, inspect};
 pub use mark::mark;
