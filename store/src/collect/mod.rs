@@ -38,8 +38,6 @@ mod whole;
 #[cfg(any(test, fuzzing))]
 mod testing;
 
-#[cfg(fuzzing)]
-pub(crate) use testing::fuzzing;
 pub use error::Error;
 pub use inspect::{Inspection, Verdict, inspect};
 pub use mark::mark;
@@ -47,5 +45,7 @@ pub use record::{Ended, Observer, Options, Progress};
 pub use region::Config;
 pub use sink::SinkError;
 pub use sys::Exit;
+#[cfg(fuzzing)]
+pub(crate) use testing::fuzzing;
 pub use tmq_wire::layout::OnFull;
 pub use whole::{Outcome, record};

@@ -26,9 +26,8 @@ fn arena() -> usize {
         let at = unsafe { libc::mmap((BASE - PAGE) as *mut libc::c_void, whole, libc::PROT_NONE, flags, -1, 0) };
         assert_eq!(at as usize, BASE - PAGE, "no room at the fixed address");
         // SAFETY: pages of the mapping just made.
-        let done = unsafe {
-            libc::mprotect(BASE as *mut libc::c_void, PAGES * PAGE, libc::PROT_READ | libc::PROT_WRITE)
-        };
+        let done =
+            unsafe { libc::mprotect(BASE as *mut libc::c_void, PAGES * PAGE, libc::PROT_READ | libc::PROT_WRITE) };
         assert_eq!(done, 0);
         BASE
     })
@@ -45,8 +44,7 @@ pub fn run(data: &[u8]) {
         // SAFETY: the image fits the readable pages, which nobody else uses.
         unsafe { std::ptr::copy_nonoverlapping(image.as_ptr(), start as *mut u8, image.len()) };
         let eh_frame_hdr = start + header;
-        let object =
-            Object { start, end: start + image.len(), bias: start, link_map: std::ptr::null(), eh_frame_hdr };
+        let object = Object { start, end: start + image.len(), bias: start, link_map: std::ptr::null(), eh_frame_hdr };
         for pc in &pcs {
             let _ = cfi::find(&object, eh_frame_hdr.wrapping_add_signed(*pc as isize) as u64);
         }
@@ -104,7 +102,10 @@ pub fn seeds() -> Vec<Vec<u8>> {
         &[0x41, 0x0e, 16, 0x86, 2, 0x43, 0x0d, 6, 0x02, 40, 0x0c, 7, 8],
         &[0x44, 0x0a, 0x0e, 48, 0x48, 0x0b, 0xc6, 0x08, 6, 0x07, 16],
         &[0x44, 0x0f, 3, 0x76, 0x78, 6, 0x10, 6, 2, 0x76, 0, 0x44, 0x2e, 16],
-        &[0x44, 0x05, 6, 2, 0x06, 6, 0x09, 3, 4, 0x11, 6, 2, 0x12, 7, 2, 0x13, 2, 0x14, 6, 2, 0x15, 6, 2, 0x16, 3, 1, 0],
+        &[
+            0x44, 0x05, 6, 2, 0x06, 6, 0x09, 3, 4, 0x11, 6, 2, 0x12, 7, 2, 0x13, 2, 0x14, 6, 2, 0x15, 6, 2, 0x16, 3, 1,
+            0,
+        ],
         &[0x03, 4, 0, 0x0e, 24, 0x04, 4, 0, 0, 0, 0x0e, 32],
     ];
     let with = |augmentation: &[u8], pc: i32| {

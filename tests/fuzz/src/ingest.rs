@@ -25,7 +25,7 @@ enum Owned {
 }
 
 fn stamp(source: &mut Source<'_>) -> u64 {
-    1_000 + source.number()
+    source.number().wrapping_add(1_000)
 }
 
 fn owned(source: &mut Source<'_>) -> Owned {
@@ -123,8 +123,8 @@ fn through_files(dir: &Path, config: &RecordingConfig, all: &[Owned], checkpoint
 pub fn seeds() -> Vec<Vec<u8>> {
     let begin: &[u8] = &[9, 0, 0, 0, 0, 1, 1, 7, 0, 0, 2, 1, 7, 0, 0, 2, b'/', b'a', 1, b'a'];
     let slots: &[u8] = &[
-        97, 6, 16, 160, 0, 0, 1, 0, 50, 5, 70, 4, 0, 1, 20, 0, 200, 0, 35, 40, 4, 5, 200, 0, 66, 41, 4, 6, 200, 7, 35, 0, 3,
-        9, 200, 7, 66, 0, 3, 9,
+        97, 6, 16, 160, 0, 0, 1, 0, 50, 5, 70, 4, 0, 1, 20, 0, 200, 0, 35, 40, 4, 5, 200, 0, 66, 41, 4, 6, 200, 7, 35,
+        0, 3, 9, 200, 7, 66, 0, 3, 9,
     ];
     let end: &[u8] = &[10, 0, 0, 0, 160, 0, 0, 2, 0, 6, 1, 0, 0, 160, 0, 0, 3, 0, 10, 0, 0, 0, 160, 0, 0, 4, 0];
     [0u8, 1, 2, 28, 29, 28 + 64].iter().map(|mode| [&[*mode, 90][..], begin, slots, slots, end].concat()).collect()

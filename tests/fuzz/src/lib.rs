@@ -8,8 +8,8 @@
 //! Each module says what it attacks and what must hold. A panic, a hang, an arithmetic overflow and a read outside of
 //! the memory handed over end the run; libFuzzer then keeps the input.
 
-pub mod check;
 pub mod cfi;
+pub mod check;
 pub mod damage;
 pub mod drain;
 pub mod ingest;

@@ -57,5 +57,8 @@ fn with_sizes(manifest: &[u8], files: &Files) -> Vec<u8> {
 /// Changes that do little.
 #[must_use]
 pub fn seeds() -> Vec<Vec<u8>> {
-    (0..16).map(|file| vec![1, file, 1, 30, 0, 0, 0, 1, 7]).chain([vec![0], vec![0, 15, 0, 40, 0, 0, 0, 1, b'}']]).collect()
+    (0..16)
+        .map(|file| vec![1, file, 1, 30, 0, 0, 0, 1, 7])
+        .chain([vec![0], vec![0, 15, 0, 40, 0, 0, 0, 1, b'}']])
+        .collect()
 }

@@ -38,15 +38,19 @@ pub fn run(data: &[u8]) {
     let scratch = Scratch::new("repair");
     let dir = scratch.path();
     damage::write(dir, &files);
-    check_repair(dir);
+    let is_part = |name: &Path| name.starts_with("allocations");
+    check_repair(dir, template().iter().all(|(name, content)| !is_part(name) || files.get(name) == Some(content)));
 }
 
-fn check_repair(dir: &Path) {
+/// Finished parts are taken as they are if they have the right size, so damage within them stays.
+fn check_repair(dir: &Path, parts_are_whole: bool) {
     let options = SealOptions { no_symbols: true, ..SealOptions::default() };
     let summary = repair(dir, &options, &|_| {});
     if summary.is_ok() {
         let recording = Recording::open(dir).expect("a repaired recording opens");
-        check::recording(&recording);
+        if parts_are_whole {
+            check::recording(&recording);
+        }
     }
 }
 

@@ -67,7 +67,8 @@ fn read(bytes: &[u8]) {
 fn round_trip(source: &mut Source<'_>) {
     let mut slots = vec![[0; 2]; source.below(payload::MAX_PAYLOAD_SLOTS as u64 + 1) as usize];
     let (build_id, path) = (source.text(), source.text());
-    let module = Module { start: source.u64(), end: source.u64(), build_id: build_id.as_bytes(), path: path.as_bytes() };
+    let module =
+        Module { start: source.u64(), end: source.u64(), build_id: build_id.as_bytes(), path: path.as_bytes() };
     let (exe, argv) = (source.text(), source.text());
     let process = Process {
         pid: source.u32(),

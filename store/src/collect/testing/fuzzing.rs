@@ -67,7 +67,8 @@ pub fn drain(data: &[u8]) {
             }
             5 => {
                 if let Some(h) = region.chunk(u32::from(bytes.byte()) % CHUNKS) {
-                    let all = [&h.state, &h.committed, &h.incarnation, &h.stream, &h.sequence, &h.next_free, &h.process_slot];
+                    let all =
+                        [&h.state, &h.committed, &h.incarnation, &h.stream, &h.sequence, &h.next_free, &h.process_slot];
                     word(&all, &mut bytes);
                     h.inflight.store(bytes.word(), Relaxed);
                 }
@@ -126,7 +127,11 @@ fn chunk(region: &Region, bytes: &mut Bytes<'_>) {
 /// An honest target, and one that is not.
 #[must_use]
 pub fn drain_seeds() -> Vec<Vec<u8>> {
-    let honest = [1, 0, 1, 0, 1, 2, 2, 0, 1, 1, 0, 0, 3, 9, 1, 9, 1, 9, 1, 2, 0, 0, 2, 1, 1, 1, 1, 0, 2, 1, 1, 1, 1, 1, 0, 1];
-    let other = [1, 193, 200, 2, 0, 9, 3, 4, 2, 3, 2, 1, 7, 9, 200, 0, 5, 5, 0, 0, 5, 1, 240, 3, 6, 1, 200, 0, 0, 3, 5, 255, 0, 0];
+    let honest =
+        [1, 0, 1, 0, 1, 2, 2, 0, 1, 1, 0, 0, 3, 9, 1, 9, 1, 9, 1, 2, 0, 0, 2, 1, 1, 1, 1, 0, 2, 1, 1, 1, 1, 1, 0, 1];
+    let other = [
+        1, 193, 200, 2, 0, 9, 3, 4, 2, 3, 2, 1, 7, 9, 200, 0, 5, 5, 0, 0, 5, 1, 240, 3, 6, 1, 200, 0, 0, 3, 5, 255, 0,
+        0,
+    ];
     vec![honest.to_vec(), other.to_vec(), [&honest[..], &other].concat()]
 }
