@@ -8,6 +8,8 @@
 
 pub mod collect;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod ingest;
 mod prefetch;
 pub mod recording;

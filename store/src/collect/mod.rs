@@ -35,7 +35,7 @@ mod sink;
 mod sys;
 mod whole;
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod testing;
 
 pub use error::Error;
@@ -45,5 +45,7 @@ pub use record::{Ended, Observer, Options, Progress};
 pub use region::Config;
 pub use sink::SinkError;
 pub use sys::Exit;
+#[cfg(fuzzing)]
+pub(crate) use testing::fuzzing;
 pub use tmq_wire::layout::OnFull;
 pub use whole::{Outcome, record};

@@ -214,7 +214,7 @@ impl Region {
     }
 
     /// Writes one slot as a target does.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn store_slot(&self, index: u32, at: u32, slot: Slot) {
         if let Some(pair) = self.words(index).and_then(|words| words.get(at as usize * 2..at as usize * 2 + 2)) {
             pair[0].store(slot[0], Relaxed);

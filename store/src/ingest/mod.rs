@@ -23,6 +23,8 @@ mod clock;
 mod code;
 mod config;
 mod encoder;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod input;
 mod journal;
 mod maps;

@@ -382,7 +382,7 @@ impl Model {
         }
         let now = self.clock.map(|_| self.now_ns);
         let loss = self.losses.entry(key).or_insert_with(|| Loss { at_ns: now, ..Loss::default() });
-        loss.count += count;
+        loss.count = loss.count.saturating_add(count);
         if loss.detail.is_empty() {
             loss.detail = detail.to_owned();
         }

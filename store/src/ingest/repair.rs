@@ -8,7 +8,7 @@ use super::checkpoint::{self, Checkpoint};
 use super::config::{SealOptions, SealProgress, Summary};
 use super::encoder::Encoder;
 use super::journal;
-use crate::recording::{RecordingDirectory, TableFile, part_name};
+use crate::recording::{RecordingDirectory, TableFile, check_file, part_name};
 use crate::schema::ALLOCATIONS;
 use crate::{Error, seal};
 
@@ -16,10 +16,15 @@ use crate::{Error, seal};
 /// the journal from there as if it had just come. Repairing can itself be interrupted and repeated.
 ///
 /// # Errors
-/// The recording is complete, is still being recorded, or its files cannot be read or written.
+/// The recording is complete, is still being recorded, a part that its checkpoint counts on is missing or cut, or its
+/// files cannot be read or written.
 pub fn repair(dir: &Path, options: &SealOptions, progress: &(dyn Fn(SealProgress) + Sync)) -> Result<Summary, Error> {
     let directory = RecordingDirectory::reopen(dir)?;
     let checkpoint = Checkpoint::read(dir)?;
+    // Before anything is removed: what is left of the recording may still be worth something to somebody.
+    for part in &checkpoint.parts {
+        check_file(dir, part)?;
+    }
     let mut state = checkpoint::restore(&checkpoint.state, dir)?;
     remove_unfinished(dir, &checkpoint.parts)?;
     let mut encoder = Encoder::start(dir, state.model.sampling, checkpoint.parts)?;

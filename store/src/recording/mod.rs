@@ -23,3 +23,4 @@ mod open;
 pub(crate) use directory::{JOURNAL_DIR, RecordingDirectory, part_name};
 pub use manifest::{MANIFEST_NAME, Manifest, State, TableFile};
 pub use open::Recording;
+pub(crate) use open::check_file;

@@ -117,21 +117,7 @@ impl Recording {
 
     fn check_files(&self) -> Result<(), Error> {
         for file in &self.manifest.files {
-            if !Path::new(&file.path).components().all(|c| matches!(c, Component::Normal(_))) {
-                return Err(Error::NotARecording {
-                    path: self.path.clone(),
-                    reason: format!("its manifest names a file outside of it, {:?}", file.path),
-                });
-            }
-            let path = self.path.join(&file.path);
-            let found = match fs::metadata(&path) {
-                Ok(meta) => meta.len(),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Error::MissingFile { path }),
-                Err(e) => return Err(Error::io("open", &path)(e)),
-            };
-            if found != file.bytes {
-                return Err(Error::Truncated { path, found, expected: file.bytes });
-            }
+            check_file(&self.path, file)?;
         }
         for table in TABLES {
             if self.files_of(table).next().is_none() {
@@ -143,6 +129,26 @@ impl Recording {
         }
         Ok(())
     }
+}
+
+/// Checks that a file of the recording `dir` lies within it, and is as long as it was when it was written.
+pub(crate) fn check_file(dir: &Path, file: &TableFile) -> Result<(), Error> {
+    if !Path::new(&file.path).components().all(|c| matches!(c, Component::Normal(_))) {
+        return Err(Error::NotARecording {
+            path: dir.to_owned(),
+            reason: format!("its manifest names a file outside of it, {:?}", file.path),
+        });
+    }
+    let path = dir.join(&file.path);
+    let found = match fs::metadata(&path) {
+        Ok(meta) => meta.len(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Error::MissingFile { path }),
+        Err(e) => return Err(Error::io("open", &path)(e)),
+    };
+    if found != file.bytes {
+        return Err(Error::Truncated { path, found, expected: file.bytes });
+    }
+    Ok(())
 }
 
 fn modified_ns(path: &Path) -> i64 {

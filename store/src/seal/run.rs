@@ -191,16 +191,13 @@ pub(super) fn losses(state: &State, quality: &Quality, frames: &Frames) -> Losse
 pub(super) fn summary(state: &State, quality: &Quality, interrupted: bool) -> Summary {
     let model = &state.model;
     let processes = &model.processes;
-    let sum = |get: fn(&Process) -> u64| processes.iter().map(get).sum();
+    let sum = |get: fn(&Process) -> u64| total(processes.iter().map(get));
     let left = sums::left(state);
     let whole = |value: f64| value.round() as u64;
     let stack_only = LossReason::StackTableFull;
-    let lost_events = processes
-        .iter()
-        .flat_map(|p| LossReason::ALL.into_iter().filter(|r| *r != stack_only).map(|r| lost(p, r)))
-        .sum::<u64>();
-    let corrupt =
-        model.losses.iter().filter(|((_, reason), _)| reason == "corrupt_stream").map(|(_, l)| l.count).sum::<u64>();
+    let counted = LossReason::ALL.into_iter().filter(|reason| *reason != stack_only);
+    let lost_events = processes.iter().flat_map(|p| counted.clone().map(|reason| lost(p, reason)));
+    let corrupt = model.losses.iter().filter(|((_, reason), _)| reason == "corrupt_stream").map(|(_, l)| l.count);
     let estimate = |rows: u64, weighted: f64| if model.sampling.is_exact() { rows } else { whole(weighted) };
     let allocated = model.totals.allocated.blocks;
     Summary {
@@ -216,7 +213,7 @@ pub(super) fn summary(state: &State, quality: &Quality, interrupted: bool) -> Su
         rows: model.row_count,
         stacks: quality.stacks,
         broken_stacks: quality.broken + quality.none,
-        lost_events: lost_events + corrupt,
+        lost_events: total(lost_events.chain(corrupt)),
         duration_ns: model.now_ns,
         sampling_interval: state.config.sample_interval,
         verified: sum(|p| p.counters.verified),
@@ -224,6 +221,11 @@ pub(super) fn summary(state: &State, quality: &Quality, interrupted: bool) -> Su
         interrupted,
         ..Summary::default()
     }
+}
+
+/// The sum of numbers that targets chose, at most the largest that there is.
+fn total(numbers: impl Iterator<Item = u64>) -> u64 {
+    numbers.fold(0, u64::saturating_add)
 }
 
 /// The table `metadata`.

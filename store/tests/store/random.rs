@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use tmq_store::Recording;
-use tmq_store::ingest::{Ingest, Input, RecordingConfig, Summary, repair};
+use tmq_store::ingest::{Ingest, Input, ProcessCounters, RecordingConfig, Summary, repair};
 use tmq_store::schema::{ALLOCATIONS, FRAMES, LOSSES, PEAK, PROCESSES, STACK_STATS, STACKS, TABLES, THREADS, TIMELINE};
+use tmq_store::{Error, Recording};
 use tmq_wire::record::{Kind, NO_STACK, ROOT_COMPLETE};
 
 use crate::naive::{self, Event, Expected, Happening};
@@ -356,6 +356,52 @@ fn a_journal_cut_at_any_byte_is_repaired() {
     }
     let (reference, _) = record(&scratch.join("b.tmq"), &RecordingConfig::default(), &inputs);
     assert_eq!(content(&Recording::open(&dir).unwrap()), content(&reference));
+}
+
+#[test]
+fn a_recording_that_lost_a_part_is_refused_and_left_alone() {
+    let mut rng = Rng::new(5_000_000);
+    let run = program(&mut rng, 150, false);
+    let inputs = deliver(&mut rng, &run);
+    let scratch = Scratch::new();
+    let dir = scratch.join("a.tmq");
+    let mut ingest = Ingest::create(&dir, &RecordingConfig::default()).unwrap();
+    ingest.set_checkpoint_bytes(500);
+    for input in &inputs {
+        ingest.input(*input).unwrap();
+    }
+    drop(ingest);
+    let part = dir.join("allocations/part-00000.parquet");
+    let whole = std::fs::read(&part).unwrap();
+    std::fs::write(&part, &whole[..whole.len() - 1]).unwrap();
+    assert!(matches!(repair(&dir, &no_symbols(), &|_| {}), Err(Error::Truncated { .. })));
+    std::fs::remove_file(&part).unwrap();
+    assert!(matches!(repair(&dir, &no_symbols(), &|_| {}), Err(Error::MissingFile { .. })));
+    std::fs::write(&part, &whole).unwrap();
+    repair(&dir, &no_symbols(), &|_| {}).unwrap();
+    Recording::open(&dir).unwrap();
+}
+
+#[test]
+fn counts_that_targets_chose_add_up_to_the_largest_there_is() {
+    let counters = ProcessCounters {
+        losses: [u64::MAX; 8],
+        verified: u64::MAX,
+        mismatches: u64::MAX,
+        ..ProcessCounters::default()
+    };
+    let end = |incarnation| Input::ProcessEnded {
+        incarnation,
+        tsc: Some(BASE + 5),
+        exit_code: None,
+        exit_signal: None,
+        counters,
+    };
+    let loss = Input::Loss { incarnation: None, reason: "corrupt_stream", count: u64::MAX, detail: "" };
+    let inputs = [CLOCK, seen(1, 7, 0, 0), seen(2, 8, 0, 0), loss, loss, end(1), end(2)];
+    let scratch = Scratch::new();
+    let (_, summary) = record(&scratch.join("a.tmq"), &RecordingConfig::default(), &inputs);
+    assert_eq!((summary.lost_events, summary.verified, summary.mismatches), (u64::MAX, u64::MAX, u64::MAX));
 }
 
 #[test]
