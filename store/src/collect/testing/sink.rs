@@ -80,9 +80,12 @@ impl Check {
         let mut faults = Vec::new();
         let (mut at, mut last) = (0, stream.decoder.tsc);
         while let Some(decoded) = stream.decoder.next(slots, at) {
-            let Ok((record, next)) = decoded else {
-                faults.push(format!("{:?} in stream {id}", decoded.unwrap_err()));
-                break;
+            let (record, next) = match decoded {
+                Ok(decoded) => decoded,
+                Err(error) => {
+                    faults.push(format!("{error:?} in stream {id}"));
+                    break;
+                }
             };
             at = next;
             match record {
