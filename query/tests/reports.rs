@@ -19,7 +19,8 @@ type Key = Vec<Part>;
 enum Part {
     Text(String),
     Number(i64),
-    Lines(Vec<(String, i32)>),
+    /// File, line and, where the line is unknown, function.
+    Lines(Vec<(String, i32, String)>),
 }
 
 const MEASURES: [Measure; 6] = [
@@ -81,7 +82,10 @@ fn keys(made: &Generated, group_by: GroupBy, mode: Mode, a: &AllocationsRow) -> 
     let frames = || stack.frames.iter().map(|f| &made.frames[*f as usize]);
     let number = |n: i64| vec![vec![Part::Number(n)]];
     match group_by {
-        GroupBy::Traceback => vec![vec![Part::Lines(frames().map(|f| (f.file.clone(), f.line)).collect())]],
+        GroupBy::Traceback => {
+            let function = |f: &FramesRow| if f.line == 0 { f.function.clone() } else { String::new() };
+            vec![vec![Part::Lines(frames().map(|f| (f.file.clone(), f.line, function(f))).collect())]]
+        }
         GroupBy::Thread => number(i64::from(a.thread_id)),
         GroupBy::Process => number(i64::from(a.process_id)),
         GroupBy::Domain => number(i64::from(a.domain)),
@@ -232,7 +236,7 @@ async fn check(session: &Session, made: &Generated, groups: &Groups) {
         assert_eq!((&got[5], &got[6]), (&size.to_string(), &count.to_string()), "{groups:?} {key:?} {got:?}");
         if groups.group_by == GroupBy::Traceback {
             let frames: Vec<String> =
-                lines(key).iter().map(|(file, line)| format!("{{filename: {file}, lineno: {line}, ")).collect();
+                lines(key).iter().map(|(file, line, _)| format!("{{filename: {file}, lineno: {line}, ")).collect();
             let all = frames.iter().try_fold(got[10].as_str(), |rest, f| rest.split_once(f.as_str()).map(|s| s.1));
             assert!(all.is_some(), "{key:?} {got:?}");
             assert_eq!(got[10].matches("{filename").count(), frames.len());

@@ -1,2 +1,2 @@
 -- The frames of one recording.
-SELECT {number} AS recording, frame_id, filename, lineno FROM {schema}frames_named
+SELECT {number} AS recording, frame_id, filename, lineno, function FROM {schema}frames_named
