@@ -250,7 +250,7 @@ fn register(forked_from: u32) -> bool {
     if header.follow.load(Relaxed) == 0 && sys::getppid() != header.collector_pid.load(Relaxed) {
         return false;
     }
-    let Some(index) = region.claim_process(pid) else { return false };
+    let Some(index) = region.claim_process() else { return false };
     let incarnation = header.next_incarnation.0.fetch_add(1, Relaxed);
     let slot = region.process_slot(index);
     slot.pid.store(pid, Relaxed);

@@ -109,8 +109,9 @@ impl Region {
 
     /// Claims a free process slot for the calling process; its index. `None` if all are taken.
     #[must_use]
-    pub fn claim_process(&self, pid: u32) -> Option<u32> {
-        let start = pid as usize;
+    pub fn claim_process(&self) -> Option<u32> {
+        // Where the last image began to look plus one: slots are used from the first on, and seldom by two at once.
+        let start = self.header().next_incarnation.0.load(Relaxed).wrapping_sub(1) as usize;
         for i in 0..PROCESS_SLOTS {
             let index = ((start + i) % PROCESS_SLOTS) as u32;
             let state = &self.process_slot(index).state;
@@ -118,6 +119,7 @@ impl Region {
             if state.load(Relaxed) == PROCESS_FREE
                 && state.compare_exchange(PROCESS_FREE, PROCESS_CLAIMED, AcqRel, Relaxed).is_ok()
             {
+                self.header().processes_touched.0.fetch_max(index + 1, Relaxed);
                 return Some(index);
             }
         }

@@ -152,11 +152,11 @@ fn create(process: &Process, tid: u32, level: u32) -> Option<*mut ThreadState> {
             Err(now) => head = now,
         }
     }
-    if !head.is_null() {
-        SHARED.store(true, Release);
-    } else {
+    if head.is_null() {
         // SAFETY: this thread owns the state.
         process::describe(process, unsafe { &mut (*state).stream });
+    } else {
+        SHARED.store(true, Release);
     }
     process.slot().recorder_bytes.store(arena::MAPPED_BYTES.load(Relaxed) as u64, Relaxed);
     Some(state)

@@ -112,6 +112,8 @@ pub struct RegionHeader {
     pub processes_refused: Padded<AtomicU32>,
     /// Highest chunk index ever taken plus one, so that the collector scans no further.
     pub chunks_touched: Padded<AtomicU32>,
+    /// The same of process slots.
+    pub processes_touched: Padded<AtomicU32>,
 }
 
 /// A word on a cache line of its own.

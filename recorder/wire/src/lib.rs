@@ -22,7 +22,7 @@ pub use record::{DecodeError, Decoder, Record};
 ///
 /// Changelog:
 /// - 1: first version.
-pub const WIRE_VERSION: u32 = 1;
+pub const WIRE_VERSION: u32 = 2;
 
 /// First eight bytes of a region.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"tmqwire\0");

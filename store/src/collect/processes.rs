@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
 use tmq_wire::ProcessSlot;
-use tmq_wire::layout::{PROCESS_CLAIMED, PROCESS_ENDED, PROCESS_FREE, PROCESS_LIVE, PROCESS_SLOTS};
+use tmq_wire::layout::{PROCESS_CLAIMED, PROCESS_ENDED, PROCESS_FREE, PROCESS_LIVE};
 
 use super::names::Names;
 use super::procfs::{self, Memory, Stat};
@@ -26,7 +26,7 @@ const SLOW_CHECK: Duration = Duration::from_millis(20);
 /// A slot claimed this long ago by a process that is gone was left behind by a kill.
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Distance of two scans of all process slots while some image is missing: a scan takes some 40 microseconds.
+/// Distance of two scans of the process slots while some image is missing: a scan of all takes some 40 microseconds.
 const FIRST_SCAN: Duration = Duration::from_millis(10);
 /// The distance grows to this while the image does not appear.
 const LAST_SCAN: Duration = Duration::from_secs(1);
@@ -62,6 +62,8 @@ pub(super) struct Processes {
     watch: Option<Watch>,
     /// Numbers given to images so far, plus one.
     announced: u32,
+    /// Slots below this have been in use.
+    touched: usize,
     next_scan: Instant,
     scan_distance: Duration,
     claimed: HashMap<usize, Instant>,
@@ -81,6 +83,7 @@ impl Processes {
             finished: HashSet::new(),
             watch: Watch::new().ok(),
             announced: 1,
+            touched: 0,
             next_scan: Instant::now(),
             scan_distance: FIRST_SCAN,
             claimed: HashMap::new(),
@@ -158,8 +161,10 @@ impl Processes {
         // Some never come: a process can be killed between taking its number and filling its slot.
         self.next_scan = now + self.scan_distance;
         self.scan_distance = (self.scan_distance * 2).min(LAST_SCAN);
+        // Never fewer than before, whatever the header says now.
+        self.touched = self.touched.max(region.processes_touched());
         let mut found = Vec::new();
-        for index in 0..PROCESS_SLOTS {
+        for index in 0..self.touched {
             let Some(slot) = region.process(index) else { continue };
             // Acquire pairs with the process's store of LIVE: the words of the slot are valid.
             match slot.state.load(Acquire) {
@@ -246,14 +251,17 @@ impl Processes {
         if let Some(process) = self.identify_here(slot, claimed) {
             return process;
         }
+        let ended = || Process { end: Some(sys::tsc()), ..Process::new(slot, claimed) };
+        if claimed == self.child && self.exit.is_some() {
+            // It was waited for, so `/proc` knows nothing of it any more.
+            return ended();
+        }
         // Either it has ended already, or its id is one of another namespace.
         let others = namespaced.get_or_insert_with(|| procfs::namespaced(self.since));
         if let Some(process) = others.get(&claimed).and_then(|&pid| self.identify_here(slot, pid)) {
             return process;
         }
-        let mut process = Process::new(slot, claimed);
-        process.end = Some(sys::tsc());
-        process
+        ended()
     }
 
     fn identify_here(&self, slot: usize, pid: u32) -> Option<Process> {

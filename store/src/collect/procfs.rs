@@ -108,11 +108,51 @@ pub(super) fn namespaced(since: u64) -> HashMap<u32, u32> {
     found.into_iter().map(|(inner, (_, pid))| (inner, pid)).collect()
 }
 
-/// Whether any process but those in `known` runs with `entry` in the environment it was started with, and so may be
-/// about to register.
-pub(super) fn anyone_with(entry: &[u8], known: &[u32]) -> bool {
+/// A moment after which processes may have been made; tells by their ids which they may be. Looking at all processes of a
+/// machine takes milliseconds.
+#[derive(Debug)]
+pub(super) struct Births {
+    /// An id given out at that moment.
+    first: u32,
+    forks: Option<u64>,
+}
+
+impl Births {
+    /// Now, when process `first` has just been made.
+    pub(super) fn since(first: u32) -> Self {
+        Self { first, forks: forks() }
+    }
+
+    /// Whether a process with this id may be younger, for many ids.
+    pub(super) fn may_include(&self) -> impl Fn(u32) -> bool {
+        let limit = fs::read_to_string("/proc/sys/kernel/pid_max").ok().and_then(|text| text.trim().parse().ok());
+        let made = self.forks.and_then(|before| forks()?.checked_sub(before));
+        let window = window(made, limit);
+        let first = self.first;
+        move |pid| window.is_none_or(|(limit, width)| (u64::from(pid) + limit - u64::from(first)) % limit < width)
+    }
+}
+
+/// The number of ids, and how many of those behind a process's own may belong to younger ones, of which so many were
+/// made. The kernel gives ids out in a circle and passes over those in use, here taken to be an eighth at most. `None`: any
+/// id may.
+fn window(made: Option<u64>, limit: Option<u64>) -> Option<(u64, u64)> {
+    let (made, limit) = (made?, limit?);
+    (made < limit / 2).then_some((limit, made + limit / 8))
+}
+
+/// Processes and threads made since the machine started.
+fn forks() -> Option<u64> {
+    let text = fs::read_to_string("/proc/stat").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("processes "))?.trim().parse().ok()
+}
+
+/// Whether any process made since then, but those in `known`, runs with `entry` in the environment it was started with,
+/// and so may be about to register.
+pub(super) fn anyone_with(entry: &[u8], since: &Births, known: &[u32]) -> bool {
     let user = fs::metadata("/proc/self").map_or(0, |meta| meta.uid());
-    process_ids().filter(|pid| *pid != std::process::id() && !known.contains(pid)).any(|pid| {
+    let is_young = since.may_include();
+    process_ids().filter(|pid| *pid != std::process::id() && is_young(*pid) && !known.contains(pid)).any(|pid| {
         fs::metadata(format!("/proc/{pid}")).is_ok_and(|meta| meta.uid() == user)
             && read_limited(&format!("/proc/{pid}/environ")).is_ok_and(|all| all.split(|&b| b == 0).any(|e| e == entry))
             && Stat::of(pid).is_some_and(|stat| !stat.is_gone())
@@ -147,6 +187,18 @@ mod tests {
         assert!(stat(b'X', 0).is_gone());
         assert!(!stat(b'Z', 2).is_gone());
         assert!(!stat(b'T', 1).is_gone());
+    }
+
+    #[test]
+    fn ids_of_younger_processes_lie_in_a_window() {
+        assert_eq!(window(Some(10), Some(32_768)), Some((32_768, 4106)));
+        assert_eq!(window(Some(20_000), Some(32_768)), None);
+        assert_eq!((window(None, Some(32_768)), window(Some(1), None)), (None, None));
+        let births = Births::since(std::process::id());
+        let mut child = std::process::Command::new("sleep").arg("10").spawn().unwrap();
+        assert!(births.may_include()(child.id()));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

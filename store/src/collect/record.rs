@@ -14,6 +14,7 @@ use super::heartbeat::Heartbeat;
 use super::inspect::{Verdict, inspect};
 use super::launch::{self, Launch, Preload};
 use super::mark::Control;
+use super::procfs::Births;
 use super::region::{Config, Region};
 use super::session::Session;
 use super::sink::Sink;
@@ -139,11 +140,12 @@ pub(super) fn record_into<S: Sink>(
         // A file system without sockets costs marks from outside, not the recording.
         let control = Control::bind(&directory).ok();
         let calibration = Calibration::start();
+        let births = Births::since(launch.pid());
         let child = launch.run().map_err(not_run)?;
         sys::raise_file_limit();
         observer.started(&directory, child.pid);
 
-        let mut session = Session::new(options, &region, child, &signals, control, calibration);
+        let mut session = Session::new(options, &region, child, &signals, control, calibration, births);
         let failure = session.run(&mut sink, observer).err();
         if let Some(failure) = &failure {
             observer.failed(failure);

@@ -267,6 +267,12 @@ impl Region {
         // Acquire pairs with the target's raise of the mark after it popped a chunk.
         self.header().chunks_touched.0.load(Acquire).min(self.chunks)
     }
+
+    /// Process slots that may have been used so far.
+    pub(super) fn processes_touched(&self) -> usize {
+        // Acquire as above: the mark is raised between claiming a slot and taking a number.
+        (self.header().processes_touched.0.load(Acquire) as usize).min(PROCESS_SLOTS)
+    }
 }
 
 /// Closes the recording to targets when dropped, so that no way out of the collector, a panic included, leaves a target

@@ -13,7 +13,7 @@ use super::launch::Child;
 use super::mark::Control;
 use super::pace::Pace;
 use super::processes::Processes;
-use super::procfs;
+use super::procfs::{self, Births};
 use super::record::{Observer, Options, Progress};
 use super::region::{CloseOnDrop, Region};
 use super::sink::Sink;
@@ -51,6 +51,7 @@ pub(super) struct Session<'a> {
     told_waiting: usize,
     straggling_since: Option<Instant>,
     next_search: Instant,
+    births: Births,
     asked_to_end: u32,
     closing: bool,
     /// Record slots collected.
@@ -69,6 +70,7 @@ impl<'a> Session<'a> {
         signals: &'a Signals,
         control: Option<Control>,
         calibration: Calibration,
+        births: Births,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -86,6 +88,7 @@ impl<'a> Session<'a> {
             told_waiting: 0,
             straggling_since: None,
             next_search: now,
+            births,
             asked_to_end: 0,
             closing: false,
             slots: 0,
@@ -208,7 +211,7 @@ impl<'a> Session<'a> {
         }
         self.next_search = now + REGISTRATION_POLL;
         let entry = format!("{ENV_REGION}={}", self.region.path());
-        procfs::anyone_with(entry.as_bytes(), &self.drain.processes.pids())
+        procfs::anyone_with(entry.as_bytes(), &self.births, &self.drain.processes.pids())
     }
 
     /// After recording stopped early: waits for the target as a shell would, unless asked to end twice.

@@ -63,91 +63,110 @@ struct Waiting {
 
 /// Works the events out one after the other. `weight` gives the blocks that a block of a size stands for.
 pub fn expect(events: &[Event], weight: impl Fn(u64) -> f64) -> Expected {
-    let mut out = Expected::default();
-    let mut open: Vec<Row> = Vec::new();
-    let mut pages: BTreeMap<(u32, u64), Row> = BTreeMap::new();
-    let mut waiting: Vec<Waiting> = Vec::new();
-    let mut last: BTreeMap<(u32, u32), (u64, i64)> = BTreeMap::new();
+    let mut naive = Naive {
+        weight,
+        out: Expected::default(),
+        open: Vec::new(),
+        pages: BTreeMap::new(),
+        waiting: Vec::new(),
+        last: BTreeMap::new(),
+    };
     for event in events {
-        let (process, tid) = event.who;
-        waiting.retain(|w| {
-            let expired = event.ns - w.ended_ns > 10_000;
-            if expired {
-                out.unpaired += 1;
-                out.rows.push(w.row.clone());
-            }
-            !expired
-        });
+        naive.expire(event.ns);
+        naive.apply(event);
+        naive.note_live(event);
+    }
+    naive.finish()
+}
+
+/// What is known between two events.
+struct Naive<W> {
+    weight: W,
+    out: Expected,
+    open: Vec<Row>,
+    pages: BTreeMap<(u32, u64), Row>,
+    /// Blocks whose address was handed out again, until their free comes or comes too late.
+    waiting: Vec<Waiting>,
+    /// Last allocation of each thread.
+    last: BTreeMap<(u32, u32), (u64, i64)>,
+}
+
+impl<W: Fn(u64) -> f64> Naive<W> {
+    fn expire(&mut self, ns: i64) {
+        let (expired, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(|w| ns - w.ended_ns > 10_000);
+        self.waiting = waiting;
+        self.give_up(expired);
+    }
+
+    fn give_up(&mut self, late: Vec<Waiting>) {
+        self.out.unpaired += late.len() as u64;
+        self.out.rows.extend(late.into_iter().map(|w| w.row));
+    }
+
+    fn apply(&mut self, event: &Event) {
         match event.what {
             Happening::Alloc { address, size, stack, kind } => {
-                if let Some(i) = open.iter().position(|r| r.process == process && r.address == address) {
-                    let mut older = open.remove(i);
-                    older.free_ns = Some(event.ns);
-                    count_temporary(&mut out, &last, &older, &weight);
-                    waiting.push(Waiting { row: older, ended_ns: event.ns });
-                }
-                let sums = out.heap.entry((stack, process)).or_default();
-                sums.allocated.0 += weight(size);
-                sums.allocated.1 += weight(size) * size as f64;
-                open.push(Row {
-                    process,
-                    alloc_ns: event.ns,
-                    address,
-                    free_ns: None,
-                    tid,
-                    free_tid: None,
-                    size,
-                    stack,
-                    kind,
-                });
-                last.insert((process, tid), (address, event.ns));
+                self.allocate(event, Row { size, stack, kind, ..row(event, address) });
             }
-            Happening::Free { address } => {
-                if let Some(i) = waiting.iter().position(|w| w.row.process == process && w.row.address == address) {
-                    let mut row = waiting.remove(i).row;
-                    row.free_tid = Some(tid);
-                    out.rows.push(row);
-                } else if let Some(i) = open.iter().position(|r| r.process == process && r.address == address) {
-                    let mut row = open.remove(i);
-                    count_temporary(&mut out, &last, &row, &weight);
-                    (row.free_ns, row.free_tid) = (Some(event.ns), Some(tid));
-                    out.rows.push(row);
-                } else {
-                    out.foreign += 1;
-                }
-            }
+            Happening::Free { address } => self.free(event, address),
             Happening::Map { address, size, stack } => {
-                unmap(&mut out.rows, &mut pages, event, address, size);
-                for page in 0..size / 4096 {
-                    let start = address + page * 4096;
-                    pages.insert(
-                        (process, start),
-                        Row {
-                            process,
-                            alloc_ns: event.ns,
-                            address: start,
-                            free_ns: None,
-                            tid,
-                            free_tid: None,
-                            size: 4096,
-                            stack,
-                            kind: "mmap",
-                        },
-                    );
+                unmap(&mut self.out.rows, &mut self.pages, event, address, size);
+                for start in (address..address + size / 4096 * 4096).step_by(4096) {
+                    let page = Row { size: 4096, stack, kind: "mmap", ..row(event, start) };
+                    self.pages.insert((page.process, start), page);
                 }
             }
-            Happening::Unmap { address, size } => unmap(&mut out.rows, &mut pages, event, address, size),
+            Happening::Unmap { address, size } => {
+                unmap(&mut self.out.rows, &mut self.pages, event, address, size);
+            }
             Happening::End => {
-                let (gone, kept): (Vec<Row>, Vec<Row>) = open.drain(..).partition(|r| r.process == process);
-                open = kept;
-                leave(&mut out, &gone, &weight);
-                out.rows.extend(gone);
+                let process = event.who.0;
+                let (gone, kept) = std::mem::take(&mut self.open).into_iter().partition(|r| r.process == process);
+                self.open = kept;
+                self.leave(gone);
                 // Pages of ended processes stay apart until the end: rows of pages are merged anyway.
             }
         }
-        let live: f64 = open.iter().map(|r| r.size as f64 * weight(r.size)).sum();
+    }
+
+    fn allocate(&mut self, event: &Event, row: Row) {
+        if let Some(i) = self.open.iter().position(|r| (r.process, r.address) == (row.process, row.address)) {
+            let mut older = self.open.remove(i);
+            older.free_ns = Some(event.ns);
+            self.count_temporary(&older);
+            self.waiting.push(Waiting { row: older, ended_ns: event.ns });
+        }
+        let sums = self.out.heap.entry((row.stack, row.process)).or_default();
+        add(&mut sums.allocated, &self.weight, &row);
+        self.last.insert(event.who, (row.address, event.ns));
+        self.open.push(row);
+    }
+
+    fn free(&mut self, event: &Event, address: u64) {
+        let (process, tid) = event.who;
+        let is_it = |r: &Row| (r.process, r.address) == (process, address);
+        if let Some(i) = self.waiting.iter().position(|w| is_it(&w.row)) {
+            let mut row = self.waiting.remove(i).row;
+            row.free_tid = Some(tid);
+            self.out.rows.push(row);
+        } else if let Some(i) = self.open.iter().position(is_it) {
+            let mut row = self.open.remove(i);
+            self.count_temporary(&row);
+            (row.free_ns, row.free_tid) = (Some(event.ns), Some(tid));
+            self.out.rows.push(row);
+        } else {
+            self.out.foreign += 1;
+        }
+    }
+
+    /// History and peaks after an event.
+    fn note_live(&mut self, event: &Event) {
+        let process = event.who.0;
+        let bytes = |r: &Row| r.size as f64 * (self.weight)(r.size);
+        let live: f64 = self.open.iter().map(bytes).sum();
+        let own: f64 = self.open.iter().filter(|r| r.process == process).map(bytes).sum();
+        let out = &mut self.out;
         out.history.push((event.ns, live));
-        let own: f64 = open.iter().filter(|r| r.process == process).map(|r| r.size as f64 * weight(r.size)).sum();
         let most = out.process_peaks.entry(process).or_default();
         *most = most.max(own);
         if live > out.peak_bytes {
@@ -155,43 +174,46 @@ pub fn expect(events: &[Event], weight: impl Fn(u64) -> f64) -> Expected {
             for sums in out.heap.values_mut() {
                 sums.peak = (0.0, 0.0);
             }
-            for row in &open {
-                let peak = &mut out.heap.get_mut(&(row.stack, row.process)).unwrap().peak;
-                peak.0 += weight(row.size);
-                peak.1 += weight(row.size) * row.size as f64;
+            for row in &self.open {
+                add(&mut out.heap.get_mut(&(row.stack, row.process)).unwrap().peak, &self.weight, row);
             }
         }
     }
-    for late in waiting {
-        out.unpaired += 1;
-        out.rows.push(late.row);
+
+    fn count_temporary(&mut self, row: &Row) {
+        if self.last.get(&(row.process, row.tid)) == Some(&(row.address, row.alloc_ns)) {
+            let sums = self.out.heap.get_mut(&(row.stack, row.process)).unwrap();
+            add(&mut sums.temporary, &self.weight, row);
+        }
     }
-    leave(&mut out, &open, &weight);
-    out.rows.extend(open);
-    out.rows.extend(pages.into_values());
-    out.rows = join_pages(std::mem::take(&mut out.rows));
-    out
+
+    fn leave(&mut self, rows: Vec<Row>) {
+        for row in &rows {
+            add(&mut self.out.heap.get_mut(&(row.stack, row.process)).unwrap().live, &self.weight, row);
+        }
+        self.out.rows.extend(rows);
+    }
+
+    fn finish(mut self) -> Expected {
+        let late = std::mem::take(&mut self.waiting);
+        self.give_up(late);
+        let open = std::mem::take(&mut self.open);
+        self.leave(open);
+        self.out.rows.extend(self.pages.into_values());
+        self.out.rows = join_pages(self.out.rows);
+        self.out
+    }
 }
 
-fn leave(out: &mut Expected, rows: &[Row], weight: &impl Fn(u64) -> f64) {
-    for row in rows {
-        let live = &mut out.heap.get_mut(&(row.stack, row.process)).unwrap().live;
-        live.0 += weight(row.size);
-        live.1 += weight(row.size) * row.size as f64;
-    }
+/// A row that begins with an event, about which nothing else is known.
+fn row(event: &Event, address: u64) -> Row {
+    let (process, tid) = event.who;
+    Row { process, alloc_ns: event.ns, address, free_ns: None, tid, free_tid: None, size: 0, stack: 0, kind: "" }
 }
 
-fn count_temporary(
-    out: &mut Expected,
-    last: &BTreeMap<(u32, u32), (u64, i64)>,
-    row: &Row,
-    weight: &impl Fn(u64) -> f64,
-) {
-    if last.get(&(row.process, row.tid)) == Some(&(row.address, row.alloc_ns)) {
-        let temporary = &mut out.heap.get_mut(&(row.stack, row.process)).unwrap().temporary;
-        temporary.0 += weight(row.size);
-        temporary.1 += weight(row.size) * row.size as f64;
-    }
+fn add(sum: &mut (f64, f64), weight: &impl Fn(u64) -> f64, row: &Row) {
+    sum.0 += weight(row.size);
+    sum.1 += weight(row.size) * row.size as f64;
 }
 
 fn unmap(rows: &mut Vec<Row>, pages: &mut BTreeMap<(u32, u64), Row>, event: &Event, address: u64, size: u64) {

@@ -76,6 +76,15 @@ pub(in crate::collect) struct Inherited {
     pub(super) closed: u32,
 }
 
+/// Undoes what a shell does to jobs in the background, where SIGINT and SIGQUIT are ignored.
+#[cfg(test)]
+pub(in crate::collect) fn heed_keyboard() {
+    for signal in [libc::SIGINT, libc::SIGQUIT] {
+        // SAFETY: the default action is the kernel's.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
 extern "C" fn note(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     if let Some(count) = HANDLED.iter().position(|&n| n == signal).and_then(|at| COUNTS.get(at)) {
         // SAFETY: the kernel passes a live siginfo to handlers installed with SA_SIGINFO.

@@ -84,10 +84,19 @@ pub fn drain(data: &[u8]) {
     sink.assert_sound();
 }
 
-fn header_words(region: &Region) -> [&AtomicU32; 7] {
+fn header_words(region: &Region) -> [&AtomicU32; 8] {
     let h = region.header();
     let counters = [&h.next_stream.0, &h.next_incarnation.0, &h.processes_refused.0, &h.chunks_touched.0];
-    [counters[0], counters[1], counters[2], counters[3], &h.chunks, &h.collector_pid, &h.version]
+    [
+        &h.processes_touched.0,
+        counters[0],
+        counters[1],
+        counters[2],
+        counters[3],
+        &h.chunks,
+        &h.collector_pid,
+        &h.version,
+    ]
 }
 
 fn word(words: &[&AtomicU32], bytes: &mut Bytes<'_>) {
@@ -104,6 +113,7 @@ fn register(region: &Region, bytes: &mut Bytes<'_>) {
     slot.forked_from.store(bytes.word() as u32, Relaxed);
     slot.start_tsc.store(bytes.word(), Relaxed);
     slot.state.store(if choice & 64 == 0 { PROCESS_LIVE } else { bytes.word() as u32 }, Release);
+    region.header().processes_touched.0.fetch_max(u32::from(choice) % 4 + 1, Relaxed);
     region.header().next_incarnation.0.fetch_max(bytes.byte().into(), Relaxed);
 }
 

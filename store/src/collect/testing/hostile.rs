@@ -35,7 +35,8 @@ impl Random {
 /// Overwrites some words of every kind.
 pub(super) fn scribble(region: &Region, random: &mut Random) {
     let header = region.header();
-    for word in [&header.next_stream, &header.next_incarnation, &header.processes_refused, &header.chunks_touched] {
+    let marks = [&header.chunks_touched, &header.processes_touched];
+    for word in [&header.next_stream, &header.next_incarnation, &header.processes_refused].into_iter().chain(marks) {
         if random.next().is_multiple_of(4) {
             word.0.store(random.word() as u32, Relaxed);
         }

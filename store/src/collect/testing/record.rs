@@ -15,7 +15,9 @@ use crate::collect::{Error, Exit, Verdict, mark, sys};
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 pub(super) fn alone() -> MutexGuard<'static, ()> {
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+    let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    sys::signals::heed_keyboard();
+    alone
 }
 
 /// A library that may be preloaded into anything: libc itself.

@@ -28,6 +28,7 @@ impl<'a> Process<'a> {
                 state.compare_exchange(PROCESS_FREE, PROCESS_CLAIMED, AcqRel, Relaxed).is_ok()
             })
             .unwrap();
+        region.header().processes_touched.0.fetch_max(index as u32 + 1, Relaxed);
         let slot = region.process(index).unwrap();
         let incarnation = region.header().next_incarnation.0.fetch_add(1, Relaxed);
         slot.pid.store(pid, Relaxed);
