@@ -15,7 +15,7 @@ use crate::recording::{JOURNAL_DIR, TableFile};
 
 /// Bytes that a checkpoint may take beyond what there is much of.
 const ROOM: usize = 64 << 10;
-const MAGIC: &[u8; 8] = b"tmqckpt2";
+const MAGIC: &[u8; 8] = b"tmqckpt3";
 
 /// A checkpoint.
 #[derive(Debug, Serialize, Deserialize)]

@@ -4,6 +4,8 @@
 //! journal/00000.log     frames from the last checkpoint on; a new segment begins with each checkpoint
 //! frame: | payload bytes u32 | kind u32 | checksum u64 | payload, padded to 8 bytes |
 //! kind 1: incarnation u32, stream u32, slots of 16 bytes        kind 2: any other input, postcard
+//! kind 3: as kind 1, slots of earlier segments which wait to be put in order; they belong to the state that a checkpoint
+//!         saves with the segment they begin, and are passed over by who comes from an earlier one
 //! journal/spare         a segment that a checkpoint has made unnecessary, until it becomes the next one
 //! ```
 //! Frames go through a buffer to the page cache, not to the disk: they survive the process, not the machine. A frame
@@ -28,6 +30,7 @@ use crate::recording::JOURNAL_DIR;
 const HEADER_BYTES: usize = 16;
 const KIND_SLOTS: u32 = 1;
 const KIND_OTHER: u32 = 2;
+const KIND_AGAIN: u32 = 3;
 /// Bytes collected before they are written without being asked to: few calls, and what is written is still in a cache.
 const BUFFER_BYTES: usize = 256 << 10;
 /// Bytes read at once.
@@ -114,22 +117,32 @@ impl Journal {
     /// Appends an input.
     pub(crate) fn append(&mut self, input: &Input<'_>) -> Result<(), Error> {
         if let Input::Slots { incarnation, stream, slots } = *input {
-            let frame = self.frame(KIND_SLOTS, 8 + slots.len() * 16)?;
-            let payload = &mut frame[HEADER_BYTES..];
-            payload[..4].copy_from_slice(&incarnation.to_le_bytes());
-            payload[4..8].copy_from_slice(&stream.to_le_bytes());
-            let (places, _) = payload[8..].as_chunks_mut::<16>();
-            for ([w0, w1], place) in slots.iter().zip(places) {
-                *place = (u128::from(*w0) | u128::from(*w1) << 64).to_le_bytes();
-            }
-        } else {
-            let path = || segment_path(&self.dir, self.segment);
-            let reason = |e: postcard::Error| Error::Damaged { path: path(), offset: 0, reason: e.to_string() };
-            let bytes = postcard::to_extend(input, Vec::new()).map_err(reason)?;
-            let frame = self.frame(KIND_OTHER, bytes.len())?;
-            let (content, padding) = frame[HEADER_BYTES..].split_at_mut(bytes.len());
-            content.copy_from_slice(&bytes);
-            padding.fill(0);
+            return self.append_slots(KIND_SLOTS, incarnation, stream, slots);
+        }
+        let path = || segment_path(&self.dir, self.segment);
+        let reason = |e: postcard::Error| Error::Damaged { path: path(), offset: 0, reason: e.to_string() };
+        let bytes = postcard::to_extend(input, Vec::new()).map_err(reason)?;
+        let frame = self.frame(KIND_OTHER, bytes.len())?;
+        let (content, padding) = frame[HEADER_BYTES..].split_at_mut(bytes.len());
+        content.copy_from_slice(&bytes);
+        padding.fill(0);
+        self.complete();
+        Ok(())
+    }
+
+    /// Appends slots that earlier segments have, for a checkpoint that does not save them.
+    pub(crate) fn append_again(&mut self, incarnation: u32, stream: u32, slots: &[Slot]) -> Result<(), Error> {
+        self.append_slots(KIND_AGAIN, incarnation, stream, slots)
+    }
+
+    fn append_slots(&mut self, kind: u32, incarnation: u32, stream: u32, slots: &[Slot]) -> Result<(), Error> {
+        let frame = self.frame(kind, 8 + slots.len() * 16)?;
+        let payload = &mut frame[HEADER_BYTES..];
+        payload[..4].copy_from_slice(&incarnation.to_le_bytes());
+        payload[4..8].copy_from_slice(&stream.to_le_bytes());
+        let (places, _) = payload[8..].as_chunks_mut::<16>();
+        for ([w0, w1], place) in slots.iter().zip(places) {
+            *place = (u128::from(*w0) | u128::from(*w1) << 64).to_le_bytes();
         }
         self.complete();
         Ok(())
@@ -223,6 +236,9 @@ pub(crate) fn replay(
         let mut file = BufReader::with_capacity(READ_BYTES, file);
         while let Some(kind) = read_frame(&mut file, &mut payload, seed).map_err(Error::io("read", &path))? {
             done += (HEADER_BYTES + payload.len()) as u64;
+            if kind == KIND_AGAIN && number != segment {
+                continue;
+            }
             if let Some(input) = decode(kind, &payload, &mut slots) {
                 apply(&input, done, total)?;
             }
@@ -264,7 +280,7 @@ fn read_whole(file: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<bool> 
 
 fn decode<'a>(kind: u32, payload: &'a [u8], slots: &'a mut Vec<Slot>) -> Option<Input<'a>> {
     match kind {
-        KIND_SLOTS => {
+        KIND_SLOTS | KIND_AGAIN => {
             let (incarnation, rest) = payload.split_first_chunk()?;
             let (stream, rest) = rest.split_first_chunk()?;
             slots.clear();
@@ -330,6 +346,10 @@ mod tests {
             count(&dir, &mut seen);
             assert_eq!(seen, 2);
         }
+        fs::write(&last, &bytes).unwrap();
+        journal.append_again(7, 8, &slots).unwrap();
+        journal.flush().unwrap();
+        assert_eq!((replayed(&dir, 4, KEY).len(), replayed(&dir, 5, KEY).len()), (3, 2));
         retire_before(&dir, 5).unwrap();
         assert!(!segment_path(&dir, 4).exists() && last.exists() && spare_path(&dir).exists());
         fs::remove_dir_all(&dir).unwrap();

@@ -113,6 +113,11 @@ impl Ingest {
         let share = (self.journal.total_bytes() / CHECKPOINT_SHARE).min(MAX_CHECKPOINT_BYTES);
         self.next_checkpoint = self.checkpoint_bytes.max(share).max(saved.len() as u64 * CHECKPOINT_FACTOR);
         let segment = self.journal.rotate()?;
+        for (incarnation, stream, slots) in self.state.waiting() {
+            self.journal.append_again(incarnation, stream, slots)?;
+        }
+        // The checkpoint counts on these.
+        self.journal.flush()?;
         self.encoder.checkpoint(segment, self.key, saved)
     }
 }

@@ -75,11 +75,16 @@ impl State {
 
     /// Roughly how long it is when it is saved: what there can be much of.
     pub(crate) fn estimated_bytes(&self) -> u64 {
-        /// Bytes of an open block, a site, a node of the tree and a waiting slot, as they were seen.
-        const BYTES: [usize; 4] = [24, 90, 20, 20];
+        /// Bytes of an open block, a site and a node of the tree, as they were seen.
+        const BYTES: [usize; 3] = [24, 90, 20];
         let blocks = self.model.processes.iter().map(|process| process.blocks.len()).sum();
-        let counts = [blocks, self.model.sites.len(), self.model.code.tree.nodes().len(), self.streams.waiting];
+        let counts = [blocks, self.model.sites.len(), self.model.code.tree.nodes().len()];
         counts.iter().zip(BYTES).map(|(count, bytes)| (count * bytes) as u64).sum()
+    }
+
+    /// Slots that were taken in and wait for the watermark, by incarnation and stream. They are not saved with the state.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = (u32, u32, &[Slot])> {
+        self.streams.all_waiting()
     }
 
     /// Takes one input in; rows that are finished by it go to `sink`.

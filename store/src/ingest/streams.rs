@@ -50,48 +50,15 @@ pub(crate) struct Stream {
     pub thread: u32,
     /// Last stamp.
     tsc: u64,
-    /// What waits, in order; none is empty. The first may be longer than [`BUFFER_SLOTS`].
-    #[serde(with = "saved_slots")]
+    /// What waits, in order; none is empty. The first may be longer than [`BUFFER_SLOTS`]. Not part of what is saved (see
+    /// [`Streams::all_waiting`]).
+    #[serde(skip)]
     buffers: VecDeque<Vec<Slot>>,
     /// Slots of the first that are decoded.
+    #[serde(skip)]
     at: usize,
     /// Whether it is ignored from here on.
     is_corrupt: bool,
-}
-
-/// Slots are saved as bytes instead of number by number: there may be megabytes of them.
-mod saved_slots {
-    use std::collections::VecDeque;
-
-    use serde::{Deserializer, Serializer, de};
-    use tmq_wire::record::Slot;
-
-    use super::BUFFER_SLOTS;
-
-    pub(super) fn serialize<S: Serializer>(buffers: &VecDeque<Vec<Slot>>, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut bytes = vec![0; buffers.iter().map(Vec::len).sum::<usize>() * size_of::<Slot>()];
-        let (words, _) = bytes.as_chunks_mut::<8>();
-        for (place, word) in words.iter_mut().zip(buffers.iter().flat_map(|buffer| buffer.as_flattened())) {
-            *place = word.to_le_bytes();
-        }
-        serializer.serialize_bytes(&bytes)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<VecDeque<Vec<Slot>>, D::Error> {
-        struct Bytes;
-        impl de::Visitor<'_> for Bytes {
-            type Value = VecDeque<Vec<Slot>>;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("slots")
-            }
-            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
-                let slot = |[low, high]: &[[u8; 8]; 2]| [u64::from_le_bytes(*low), u64::from_le_bytes(*high)];
-                let slots = bytes.as_chunks::<8>().0.as_chunks::<2>().0;
-                Ok(slots.chunks(BUFFER_SLOTS).map(|some| some.iter().map(slot).collect()).collect())
-            }
-        }
-        deserializer.deserialize_bytes(Bytes)
-    }
 }
 
 /// Why decoding of a stream stopped.
@@ -217,14 +184,6 @@ impl Stream {
         self.buffers = VecDeque::new();
         self.at = 0;
     }
-
-    /// Moves what waits to the start of its buffer: a checkpoint need not save what is decoded.
-    fn compact(&mut self) {
-        if let Some(first) = self.buffers.front_mut() {
-            first.drain(..self.at);
-        }
-        self.at = 0;
-    }
 }
 
 /// Appends to a buffer, which has the room in the end that it needs: there may be as many as threads.
@@ -243,8 +202,10 @@ pub(crate) struct Streams {
     all: Vec<Stream>,
     unused: Vec<u32>,
     /// Streams with slots waiting.
+    #[serde(skip)]
     pub active: Vec<u32>,
     /// Slots waiting in all streams when they were last counted, plus what came since.
+    #[serde(skip)]
     pub waiting: usize,
     #[serde(skip)]
     pool: Pool,
@@ -341,17 +302,26 @@ impl Streams {
         true
     }
 
-    /// Compacts the active streams and drops those that have nothing waiting from their list.
+    /// Drops streams that have nothing waiting from the list of active ones.
     pub(crate) fn settle(&mut self) {
-        let all = &mut self.all;
+        let all = &self.all;
         self.waiting = 0;
         let waiting = &mut self.waiting;
         self.active.retain(|&number| {
-            let stream = &mut all[number as usize];
-            stream.compact();
+            let stream = &all[number as usize];
             *waiting += stream.waiting();
             stream.is_waiting()
         });
+    }
+
+    /// What waits in all streams, with the stream's incarnation and number. A saved state is without it: it may be
+    /// megabytes, and who restores the state appends it again.
+    pub(crate) fn all_waiting(&self) -> impl Iterator<Item = (u32, u32, &[Slot])> {
+        self.active.iter().map(|&number| &self.all[number as usize]).flat_map(|stream| {
+            let (incarnation, number) = stream.key;
+            let starts = std::iter::once(stream.at).chain(std::iter::repeat(0));
+            stream.buffers.iter().zip(starts).map(move |(buffer, start)| (incarnation, number, &buffer[start..]))
+        })
     }
 }
 
@@ -422,7 +392,11 @@ mod tests {
                     assert_eq!(streams.get(number).waiting(), waiting);
                 }
                 if rng.below(200) == 0 {
-                    streams = postcard::from_bytes(&postcard::to_extend(&streams, Vec::new()).unwrap()).unwrap();
+                    let older = streams;
+                    streams = postcard::from_bytes(&postcard::to_extend(&older, Vec::new()).unwrap()).unwrap();
+                    for (incarnation, stream, slots) in older.all_waiting() {
+                        streams.append(streams.find(incarnation, stream).unwrap(), slots);
+                    }
                 }
             }
             decode(&mut streams, number, &mut seen);

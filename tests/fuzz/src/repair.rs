@@ -114,7 +114,7 @@ fn damaged_checkpoint(files: Files, source: &mut Source<'_>) {
     damage::change(&mut checkpoint, source);
     let Some(content) = checkpoint.get_mut(Path::new(CHECKPOINT)) else { return };
     let sum = checksum(content, 0).to_le_bytes();
-    content.splice(0..0, b"tmqckpt2".iter().copied().chain(sum));
+    content.splice(0..0, b"tmqckpt3".iter().copied().chain(sum));
     let scratch = Scratch::new("checkpoint");
     damage::write(scratch.path(), &checkpoint);
     let _ = read_checkpoint(scratch.path());
