@@ -118,8 +118,9 @@ impl Site {
     #[inline]
     pub(crate) fn allocate(&mut self, version: u64, size: u64, amount: Amount, ns: i64) {
         self.save(version);
-        if self.allocated.blocks == 0.0 {
-            self.first_ns = ns;
+        // Time goes back at late records only; `first_ns` is in a line that is not touched otherwise.
+        if self.allocated.blocks == 0.0 || ns < self.last_ns {
+            self.first_ns = self.first_ns.min(ns);
         }
         self.live.add(amount);
         self.allocated.add(amount);

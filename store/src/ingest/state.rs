@@ -219,6 +219,11 @@ impl State {
             if let Some(tsc) = self.run(number, 0, &clock, sink)?
                 && tsc <= last
             {
+                let ns = clock.ns(tsc);
+                if ns < self.model.now_ns {
+                    let stream = self.streams.get(number);
+                    self.model.late(stream.process, stream.thread, ns);
+                }
                 heads.push(Reverse((tsc, number)));
             }
         }
@@ -228,7 +233,7 @@ impl State {
             }
             let rival = heads.peek().map_or(last, |Reverse((other, _))| *other);
             let until = rival.min(last).min(self.next_control());
-            if let Some(tsc) = self.run(number, until, &clock, sink)?
+            if let Some(tsc) = self.run(number, until + 1, &clock, sink)?
                 && tsc <= last
             {
                 heads.push(Reverse((tsc, number)));
@@ -245,7 +250,8 @@ impl State {
         self.controls.first_key_value().map_or(u64::MAX, |((tsc, _), _)| *tsc)
     }
 
-    /// Applies the records of a stream up to the stamp `until`; returns the stamp of the next event.
+    /// Applies the records of a stream that come before its first event or mark with the stamp `until` or a later one;
+    /// returns that stamp.
     fn run(&mut self, number: u32, until: u64, clock: &Clock, sink: &mut Sink<'_>) -> Result<Option<u64>, Error> {
         let stream = self.streams.get(number);
         let (process, mut thread) = (stream.process, stream.thread);
