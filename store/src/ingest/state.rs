@@ -27,8 +27,9 @@ const MAX_WAITING: usize = 16 << 20;
 pub(crate) const ROWS_AT_ONCE: usize = 16 << 10;
 /// How far behind the last watermark stamps may be at the end; later ones are damaged.
 const TAIL_SECONDS: f64 = 60.0;
-/// Larger blocks are damaged records.
-const MAX_SIZE: u64 = 1 << 62;
+/// Larger blocks are damaged records: this is all the memory that a process can address (records hold no addresses beyond
+/// it either). Sums of such sizes would also be too large for floating-point numbers to hold single bytes.
+const MAX_SIZE: u64 = 1 << 47;
 /// Longest name, path or argument list that is kept.
 const MAX_TEXT: usize = payload::MAX_PAYLOAD_SLOTS * 16;
 
