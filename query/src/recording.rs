@@ -1,13 +1,11 @@
 //! One open recording: its files, its tables, and the few facts that planning needs (moments, sampling, origin).
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Int64Type};
-use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tmq_store::Recording;
 use tmq_store::schema::{MOMENTS, TABLES, Table};
 
@@ -80,29 +78,13 @@ impl Opened {
 
     /// All rows of a table, read directly; for tables of a few rows.
     pub(crate) fn read(&self, table: &'static Table) -> Result<Vec<RecordBatch>, Error> {
-        read_table(&self.recording, table)
+        Ok(self.recording.read(table)?)
     }
-}
-
-/// All rows of a table, without a session.
-fn read_table(recording: &Recording, table: &'static Table) -> Result<Vec<RecordBatch>, Error> {
-    let mut batches = Vec::new();
-    for path in recording.table_files(table) {
-        let damaged = |e: String| tmq_store::Error::Damaged { path: path.clone(), offset: 0, reason: e };
-        let file = File::open(&path).map_err(|source| Error::Io { action: "open", path: path.clone(), source })?;
-        let reader = ParquetRecordBatchReaderBuilder::try_new(file)
-            .and_then(ParquetRecordBatchReaderBuilder::build)
-            .map_err(|e| damaged(e.to_string()))?;
-        for batch in reader {
-            batches.push(batch.map_err(|e| damaged(e.to_string()))?);
-        }
-    }
-    Ok(batches)
 }
 
 fn read_moments(recording: &Recording) -> Result<Vec<(String, String, i64)>, Error> {
     let mut moments = Vec::new();
-    for batch in read_table(recording, &MOMENTS)? {
+    for batch in recording.read(&MOMENTS)? {
         let (names, kinds) = (texts(&batch, "name")?, texts(&batch, "kind")?);
         let at = integers(&batch, "at_ns")?;
         moments.extend(names.into_iter().zip(kinds).zip(at).map(|((name, kind), at)| (name, kind, at.unwrap_or(0))));

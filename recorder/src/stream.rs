@@ -61,7 +61,8 @@ impl Stream {
     /// Shows the collector that a record with a stamp not below the last one is under construction (layout rule 4).
     #[inline(always)]
     pub fn begin(&self) {
-        self.header.inflight.store(self.last_tsc | 1, Relaxed);
+        // Relaxed: who sees this bound need not see the record before it, which does not lie below the bound either.
+        self.header.inflight.store(self.last_tsc, Relaxed);
         // The stamp must be read after this store; both are ordered for the collector by its one-round delay.
         core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
     }
@@ -130,7 +131,7 @@ impl Stream {
         header.committed.store(0, Relaxed);
         // A stream's first stamp must not be read before the collector can see the stream: until then nothing holds the
         // watermark back (layout rule 4). 1 is below every stamp.
-        header.inflight.store(if first { 1 } else { self.last_tsc | 1 }, Relaxed);
+        header.inflight.store(if first { 1 } else { self.last_tsc }, Relaxed);
         header.incarnation.store(process.incarnation(), Relaxed);
         header.process_slot.store(process.slot_index(), Relaxed);
         header.stream.store(self.id, Relaxed);
@@ -140,7 +141,7 @@ impl Stream {
         if first {
             fence(SeqCst);
             self.last_tsc = crate::sys::rdtsc();
-            header.inflight.store(self.last_tsc | 1, Relaxed);
+            header.inflight.store(self.last_tsc, Relaxed);
         } else {
             // Its `inflight` stays: a collector that passed the new chunk before it was open meets the bound here
             // (layout rule 4).

@@ -10,6 +10,7 @@ pub mod collect;
 mod error;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod guard;
 pub mod ingest;
 mod prefetch;
 pub mod recording;

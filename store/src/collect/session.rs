@@ -1,6 +1,6 @@
 //! The loop of a running recording: drain, heed signals, look after the processes, until all has ended.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::time::{Duration, Instant};
 
 use tmq_wire::ENV_REGION;
@@ -113,7 +113,8 @@ impl<'a> Session<'a> {
 
     fn drain_until_end(&mut self, sink: &mut dyn Sink, observer: &mut dyn Observer) -> Result<(), Error> {
         loop {
-            let wake = self.region.wake_word().load(Relaxed);
+            // Acquire pairs with the Release of a target that wants to be seen: the round sees what it has done before.
+            let wake = self.region.wake_word().load(Acquire);
             let exit = self.child.poll();
             self.heed_signals();
             if let Some(exit) = exit {

@@ -15,6 +15,8 @@
 //!    the same state and the same rows.
 //! 4. Per address, allocations and frees alternate in time. A free whose stamp is up to [`INVERSION_NS`] later than that
 //!    of the next allocation at its address still belongs to the older block.
+//! 5. A record that comes when later ones have been applied is applied all the same and its stream counted in `losses`
+//!    (`late_records`). No block ends before it began.
 #![forbid(unsafe_code)]
 
 mod blocks;

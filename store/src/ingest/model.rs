@@ -14,6 +14,7 @@ use super::process::{Nodes, Process};
 use super::rows::{NO_ID, NO_TIME, Row, kind_number};
 use super::sampling::Sampling;
 use super::sites::{Amount, Peak, Site};
+use super::streams::NO_THREAD;
 use super::timeline::{Timeline, Totals};
 use crate::schema::{DOMAIN_HEAP, DOMAIN_MMAP};
 
@@ -179,9 +180,11 @@ impl Model {
             process.foreign_frees += 1;
             return;
         };
-        self.account_free(event.process, &block, event.ns);
+        // A late record may bear an earlier stamp than the block that it frees (see [`Model::late`]).
+        let ns = event.ns.max(block.alloc_ns);
+        self.account_free(event.process, &block, ns);
         let free_stack = self.free_stack(event);
-        self.emit(event.process, &block, event.ns, event.thread, free_stack);
+        self.emit(event.process, &block, ns, event.thread, free_stack);
     }
 
     /// The sums of a heap block that ends at `ns`.
@@ -225,6 +228,7 @@ impl Model {
     /// An address was handed out again while it was open: the older block ends now, its free may still come.
     #[cold]
     fn displace(&mut self, process: u32, block: Block, at_ns: i64) {
+        let at_ns = at_ns.max(block.alloc_ns);
         self.account_free(process, &block, at_ns);
         if self.displaced.len() >= MAX_DISPLACED {
             self.settle_displaced();
@@ -276,12 +280,13 @@ impl Model {
             if stay > 0 {
                 site.split(self.version, f64::from(stay));
             }
-            site.free(self.version, Amount::of(part.size(), 1.0), event.ns - part.alloc_ns, false);
+            let ns = event.ns.max(part.alloc_ns);
+            site.free(self.version, Amount::of(part.size(), 1.0), ns - part.alloc_ns, false);
             let free_stack = match event.kind {
                 Kind::Munmap | Kind::MremapOld => self.free_stack(event),
                 _ => NO_ID,
             };
-            self.emit_range(event.process, &part, event.ns, event.thread, free_stack);
+            self.emit_range(event.process, &part, ns, event.thread, free_stack);
         }
     }
 
@@ -356,13 +361,26 @@ impl Model {
         }
     }
 
-    /// Notes the first event of a thread.
+    /// Notes the first event of a thread, or of a stream that it begins to write.
     pub(crate) fn thread_starts(&mut self, thread: u32, ns: i64) {
         let thread = &mut self.threads[thread as usize];
         if thread.start_ns == NO_TIME {
             thread.start_ns = ns;
             thread.end_ns = ns;
         }
+        thread.start_ns = thread.start_ns.min(ns);
+    }
+
+    /// Counts that the next record of a stream, at `ns`, lies before what was applied already. It keeps its time where
+    /// that is possible, but sums over time count it now, and no block ends before it began.
+    #[cold]
+    pub(crate) fn late(&mut self, process: u32, thread: u32, ns: i64) {
+        if thread != NO_THREAD {
+            self.thread_starts(thread, ns);
+        }
+        let detail = "Records of a thread arrived when later ones had been put in order already: they are placed behind \
+                      those, so lifetimes and sums over time may be wrong there.";
+        self.lose(Some(process), "late_records", 1, detail);
     }
 
     /// Notes a named moment: what is live now.

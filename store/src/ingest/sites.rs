@@ -19,7 +19,7 @@ impl Amount {
     /// One block of `size` bytes that stands for `weight` blocks.
     #[inline]
     pub(crate) fn of(size: u64, weight: f64) -> Self {
-        // Sizes have at most 62 bits, and signed numbers convert faster.
+        // Sizes have at most 48 bits, and signed numbers convert faster.
         Self { blocks: weight, bytes: size.cast_signed() as f64 * weight }
     }
 
@@ -33,6 +33,12 @@ impl Amount {
     pub(crate) fn subtract(&mut self, other: Self) {
         self.blocks -= other.blocks;
         self.bytes -= other.bytes;
+    }
+
+    /// The same, if it is not negative. What comes and goes need not add up to zero if sums lost digits on the way, which
+    /// takes petabytes: damaged or invented records.
+    pub(crate) fn at_least_zero(self) -> Self {
+        Self { blocks: self.blocks.max(0.0), bytes: self.bytes.max(0.0) }
     }
 }
 
@@ -118,8 +124,9 @@ impl Site {
     #[inline]
     pub(crate) fn allocate(&mut self, version: u64, size: u64, amount: Amount, ns: i64) {
         self.save(version);
-        if self.allocated.blocks == 0.0 {
-            self.first_ns = ns;
+        // Time goes back at late records only; `first_ns` is in a line that is not touched otherwise.
+        if self.allocated.blocks == 0.0 || ns < self.last_ns {
+            self.first_ns = self.first_ns.min(ns);
         }
         self.live.add(amount);
         self.allocated.add(amount);

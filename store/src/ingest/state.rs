@@ -27,8 +27,9 @@ const MAX_WAITING: usize = 16 << 20;
 pub(crate) const ROWS_AT_ONCE: usize = 16 << 10;
 /// How far behind the last watermark stamps may be at the end; later ones are damaged.
 const TAIL_SECONDS: f64 = 60.0;
-/// Larger blocks are damaged records.
-const MAX_SIZE: u64 = 1 << 62;
+/// Larger blocks are damaged records: this is all the memory that a process can address (records hold no addresses beyond
+/// it either). Sums of such sizes would also be too large for floating-point numbers to hold single bytes.
+const MAX_SIZE: u64 = 1 << 47;
 /// Longest name, path or argument list that is kept.
 const MAX_TEXT: usize = payload::MAX_PAYLOAD_SLOTS * 16;
 
@@ -224,6 +225,11 @@ impl State {
             if let Some(tsc) = self.run(number, 0, &clock, sink)?
                 && tsc <= last
             {
+                let ns = clock.ns(tsc);
+                if ns < self.model.now_ns {
+                    let stream = self.streams.get(number);
+                    self.model.late(stream.process, stream.thread, ns);
+                }
                 heads.push(Reverse((tsc, number)));
             }
         }
@@ -233,7 +239,7 @@ impl State {
             }
             let rival = heads.peek().map_or(last, |Reverse((other, _))| *other);
             let until = rival.min(last).min(self.next_control());
-            if let Some(tsc) = self.run(number, until, &clock, sink)?
+            if let Some(tsc) = self.run(number, until + 1, &clock, sink)?
                 && tsc <= last
             {
                 heads.push(Reverse((tsc, number)));
@@ -250,7 +256,8 @@ impl State {
         self.controls.first_key_value().map_or(u64::MAX, |((tsc, _), _)| *tsc)
     }
 
-    /// Applies the records of a stream up to the stamp `until`; returns the stamp of the next event.
+    /// Applies the records of a stream that come before its first event or mark with the stamp `until` or a later one;
+    /// returns that stamp.
     fn run(&mut self, number: u32, until: u64, clock: &Clock, sink: &mut Sink<'_>) -> Result<Option<u64>, Error> {
         let stream = self.streams.get(number);
         let (process, mut thread) = (stream.process, stream.thread);

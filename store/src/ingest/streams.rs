@@ -64,7 +64,7 @@ pub(crate) struct Stream {
 /// Why decoding of a stream stopped.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// The next event or mark has this stamp, which is too late.
+    /// The next event or mark has this stamp, which is not to be applied yet.
     Later(u64),
     /// Nothing more at the moment.
     Empty,
@@ -96,7 +96,8 @@ impl Cursor {
         self.slots[self.at..].iter().take(LOOK_AHEAD).map(|slot| record::event_address(*slot))
     }
 
-    /// Decodes one record, unless it is an event or a mark with a stamp later than `until`. Returns it with its stamp.
+    /// Decodes one record, unless it is an event or a mark with the stamp `until` or a later one. Returns it with its
+    /// stamp.
     #[inline(always)]
     pub(crate) fn next(&mut self, until: u64) -> Result<(Record<'_>, u64), Stop> {
         let before = self.decoder.tsc;
@@ -110,7 +111,7 @@ impl Cursor {
             Some(Ok((record, next))) => {
                 let tsc = self.decoder.tsc;
                 let is_timed = matches!(record, Record::Event { .. } | Record::Blob { kind: Kind::Mark, .. });
-                if tsc < before || (is_timed && tsc > until) {
+                if tsc < before || (is_timed && tsc >= until) {
                     self.decoder.tsc = before;
                     return Err(too_early_or_late(before, tsc));
                 }

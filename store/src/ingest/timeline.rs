@@ -97,6 +97,7 @@ impl Timeline {
         freed.add(self.start.live);
         freed.subtract(totals.left);
         freed.add(self.start.left);
+        let (allocated, freed) = (allocated.at_least_zero(), freed.at_least_zero());
         merge(self.before, Bin { live: totals.live, max_live_bytes: self.max_live_bytes, allocated, freed })
     }
 

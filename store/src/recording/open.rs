@@ -6,12 +6,14 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use arrow::array::{Array, StringArray};
+use arrow::array::{RecordBatch, StringArray};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::errors::ParquetError;
 
 use super::directory::writer_of;
 use super::manifest::{Manifest, State, TableFile};
 use crate::Error;
+use crate::guard::guarded;
 use crate::schema::{METADATA, TABLES, Table};
 
 /// A complete recording: a directory of Parquet files whose presence and sizes have been checked.
@@ -99,6 +101,18 @@ impl Recording {
         self.manifest.files.iter().map(|f| f.bytes).sum()
     }
 
+    /// All rows of a table; for tables that are small.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn read(&self, table: &Table) -> Result<Vec<RecordBatch>, Error> {
+        let mut batches = Vec::new();
+        for path in self.table_files(table) {
+            batches.append(&mut read_file(&path)?);
+        }
+        Ok(batches)
+    }
+
     /// The `metadata` table as a map.
     ///
     /// # Errors
@@ -106,7 +120,11 @@ impl Recording {
     pub fn metadata(&self) -> Result<BTreeMap<String, String>, Error> {
         let mut map = BTreeMap::new();
         for path in self.table_files(&METADATA) {
-            read_pairs(&path, &mut map)?;
+            for batch in read_file(&path)? {
+                let (keys, values) = (texts(&batch, "key", &path)?, texts(&batch, "value", &path)?);
+                let pairs = keys.iter().zip(values).filter_map(|(key, value)| key.zip(value));
+                map.extend(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())));
+            }
         }
         Ok(map)
     }
@@ -158,26 +176,18 @@ fn modified_ns(path: &Path) -> i64 {
         .map_or(0, |d| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX))
 }
 
-fn read_pairs(path: &Path, into: &mut BTreeMap<String, String>) -> Result<(), Error> {
+fn read_file(path: &Path) -> Result<Vec<RecordBatch>, Error> {
     let file = File::open(path).map_err(Error::io("open", path))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
-        .and_then(ParquetRecordBatchReaderBuilder::build)
-        .map_err(Error::parquet("read", path))?;
     let damaged = |reason: String| Error::Damaged { path: path.to_owned(), offset: 0, reason };
-    for batch in reader {
-        let batch = batch.map_err(|e| damaged(e.to_string()))?;
-        let column = |name: &str| {
-            batch
-                .column_by_name(name)
-                .and_then(|c| c.as_any().downcast_ref::<StringArray>())
-                .ok_or_else(|| damaged(format!("it has no text column {name}")))
-        };
-        let (keys, values) = (column("key")?, column("value")?);
-        for row in 0..batch.num_rows() {
-            if keys.is_valid(row) && values.is_valid(row) {
-                into.insert(keys.value(row).to_owned(), values.value(row).to_owned());
-            }
-        }
-    }
-    Ok(())
+    let read = || Ok(ParquetRecordBatchReaderBuilder::try_new(file)?.build()?.collect::<Result<Vec<_>, _>>()?);
+    guarded(read).map_err(damaged)?.map_err(|error: ParquetError| match Error::parquet("read", path)(error) {
+        Error::Parquet { source, .. } => damaged(source.to_string()),
+        other => other,
+    })
+}
+
+fn texts<'a>(batch: &'a RecordBatch, column: &str, path: &Path) -> Result<&'a StringArray, Error> {
+    let array = batch.column_by_name(column).and_then(|c| c.as_any().downcast_ref::<StringArray>());
+    let reason = || format!("it has no text column {column}");
+    array.ok_or_else(|| Error::Damaged { path: path.to_owned(), offset: 0, reason: reason() })
 }

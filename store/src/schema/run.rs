@@ -76,7 +76,7 @@ define_table! {
         /// When it was noticed; null if it is spread over the run.
         at_ns: Option<i64> ["ns"],
         /// Short name of the reason, e.g. no_chunk, nested_signal, stack_mismatch, broken_stacks, unpaired,
-        /// corrupt_stream, no_symbols.
+        /// corrupt_stream, late_records, no_symbols.
         reason: String,
         /// How many events, stacks or processes.
         count: i64,

@@ -6,7 +6,7 @@ use tmq_wire::layout::LossReason;
 
 use super::frames::Frames;
 use super::stacks::Quality;
-use super::sums;
+use super::sums::{self, whole};
 use crate::ingest::{Process, State, Summary};
 use crate::schema::{
     DOMAIN_HEAP, LossesColumns, LossesRow, ModulesColumns, ModulesRow, ProcessesColumns, ProcessesRow, ThreadsColumns,
@@ -89,11 +89,11 @@ pub(super) fn processes(state: &State) -> ProcessesColumns {
             exit_signal: process.exit_signal,
             allocations: long(process.allocations),
             frees: long(process.frees()),
-            bytes_allocated: bytes_allocated[number].round() as i64,
-            peak_bytes: process.peak.amount.bytes.round() as i64,
+            bytes_allocated: whole(bytes_allocated[number]),
+            peak_bytes: whole(process.peak.amount.bytes),
             peak_ns: process.peak.ns,
             live_blocks: long(process.left_rows),
-            live_bytes: process.left.bytes.round() as i64,
+            live_bytes: whole(process.left.bytes),
             foreign_frees: long(process.foreign_frees),
             recorder_bytes: long(process.counters.recorder_bytes),
         });
@@ -193,7 +193,7 @@ pub(super) fn summary(state: &State, quality: &Quality, interrupted: bool) -> Su
     let processes = &model.processes;
     let sum = |get: fn(&Process) -> u64| total(processes.iter().map(get));
     let left = sums::left(state);
-    let whole = |value: f64| value.round() as u64;
+    let whole = |value| whole(value).cast_unsigned();
     let stack_only = LossReason::StackTableFull;
     let counted = LossReason::ALL.into_iter().filter(|reason| *reason != stack_only);
     let lost_events = processes.iter().flat_map(|p| counted.clone().map(|reason| lost(p, reason)));

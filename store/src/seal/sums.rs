@@ -6,8 +6,9 @@ use crate::schema::{
     TimelineRow,
 };
 
-fn whole(value: f64) -> i64 {
-    value.round() as i64
+/// A sum as a whole number (see [`Amount::at_least_zero`]).
+pub(super) fn whole(value: f64) -> i64 {
+    value.round().max(0.0) as i64
 }
 
 /// Sites in the order of stack, process and domain.
@@ -76,7 +77,7 @@ pub(super) fn stack_stats(state: &State) -> StackStatsColumns {
     for site in sorted(state) {
         let mut live = site.left;
         live.add(site.live);
-        let peak = site.at_peak(version);
+        let (live, peak) = (live.at_least_zero(), site.at_peak(version).at_least_zero());
         columns.push(StackStatsRow {
             stack_id: site.stack as i32,
             process_id: site.process as i32,
@@ -107,7 +108,7 @@ pub(super) fn stack_stats(state: &State) -> StackStatsColumns {
 pub(super) fn peak(state: &State) -> PeakColumns {
     let mut columns = PeakColumns::default();
     for site in sorted(state) {
-        let amount = site.at_peak(state.model.version);
+        let amount = site.at_peak(state.model.version).at_least_zero();
         if i32::from(site.domain) == DOMAIN_HEAP && amount.blocks > 0.0 {
             columns.push(PeakRow {
                 stack_id: site.stack as i32,

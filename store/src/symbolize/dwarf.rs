@@ -58,6 +58,10 @@ impl<'a> DwarfContext<'a> {
     /// The frames at `address`, innermost first; empty if debug information does not cover it.
     pub(super) fn lookup(&self, address: u64) -> gimli::Result<Vec<DwarfFrame<'_>>> {
         let mut found = Vec::new();
+        // No code is there, and addr2line adds one to what it is asked for.
+        if address == u64::MAX {
+            return Ok(found);
+        }
         let mut frames = self.context.find_frames(address).skip_all_loads()?;
         while let Some(frame) = frames.next()? {
             if found.len() == MAX_INLINE_DEPTH {

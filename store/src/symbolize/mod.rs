@@ -31,7 +31,8 @@
 //! 1. **The file must be the file that ran.** A build-id that differs from the one seen in the target's memory
 //!    means that none of that file's symbols are used; a debug file with the right build-id still is.
 //! 2. **Bad input costs time proportional to its size, never a crash.** Every read of DWARF goes through
-//!    `reader`, which counts bytes and watches the stack; sections are inflated only within `sections`' limits.
+//!    `reader`, which counts bytes and watches the stack; sections are inflated only within `sections`' limits. Where a
+//!    parser panics all the same, its module makes do with the symbol table, or with nothing, and says so.
 //! 3. **A gap is data.** Each module gets a [`ModuleReport`] that says how it was resolved and what went wrong.
 
 mod batch;

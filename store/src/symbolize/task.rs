@@ -112,7 +112,8 @@ impl<'a> Task<'a> {
         if task.has_nothing() || group.offsets.is_empty() {
             return task;
         }
-        task.cache = options.cache_dir.as_deref().and_then(|dir| task.open_cache(dir));
+        let cache = |dir: &Path| guarded(path, || task.open_cache(dir)).ok().flatten();
+        task.cache = options.cache_dir.as_deref().and_then(cache);
         let known = |offset: &u64| task.cache.as_ref().is_some_and(|cache| cache.get(*offset).is_some());
         task.missing = group.offsets.iter().copied().filter(|offset| !known(offset)).collect();
         task
@@ -141,7 +142,8 @@ impl<'a> Task<'a> {
         for chunk in chunks {
             fresh.append(chunk.lists);
         }
-        let status = self.status(with_dwarf);
+        let status = guarded(&self.group.module.path, || self.status(with_dwarf));
+        let status = status.unwrap_or_else(ModuleStatus::Unreadable);
         let cached = if self.has_nothing() { 0 } else { self.known() };
         let mut problems = self.problems.into_inner().unwrap_or_else(PoisonError::into_inner);
         // Results with flaws are not kept, so that every run reports the flaw.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use tmq_store::schema::{ALLOCATIONS, STACKS, THREADS, ThreadsColumns, ThreadsRow};
+use tmq_store::schema::{ALLOCATIONS, METADATA, STACKS, THREADS, ThreadsColumns, ThreadsRow};
 use tmq_store::write::RecordingBuilder;
 use tmq_store::{Error, Recording};
 
@@ -100,6 +100,32 @@ fn the_newest_recording_is_found() {
     make(&scratch.join("a.tmq"));
     fs::create_dir(scratch.join("other")).unwrap();
     assert_eq!(Recording::newest_in(scratch.path()).unwrap().path(), scratch.join("a.tmq"));
+}
+
+/// The Parquet reader panics at some of these: an error with the path is what comes out.
+#[test]
+fn damage_within_a_table_is_an_error_with_its_path() {
+    let scratch = Scratch::new();
+    let recording = make(&scratch.join("a.tmq"));
+    for table in [&METADATA, &THREADS] {
+        let path = &recording.table_files(table)[0];
+        let whole = fs::read(path).unwrap();
+        let mut refused = 0;
+        for at in 0..whole.len() {
+            for value in [0, 0xff, whole[at] ^ 0x10] {
+                let mut damaged = whole.clone();
+                damaged[at] = value;
+                fs::write(path, damaged).unwrap();
+                for error in [recording.read(table).err(), recording.metadata().err()].into_iter().flatten() {
+                    let message = error.to_string();
+                    assert!(message.starts_with(&format!("{} is damaged", path.display())), "{message}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused > 100, "{refused}");
+        fs::write(path, whole).unwrap();
+    }
 }
 
 /// Other engines are the point of Parquet: the script reads every table with pyarrow and DuckDB.

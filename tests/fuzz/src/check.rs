@@ -1,13 +1,9 @@
 //! What every recording promises, whatever it was made from: rows as the manifest counts them, ids that resolve, no
 //! negative sums, no free before its allocation.
 
-use std::fs::File;
-
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::errors::ParquetError;
 use tmq_store::Recording;
 use tmq_store::schema::{self, TABLES, Table};
 
@@ -26,27 +22,13 @@ const IDS: &[(&str, &Table)] = &[
     ("module_id", &schema::MODULES),
 ];
 
-/// Every batch of a table.
-///
-/// # Errors
-/// A file cannot be read.
-pub fn batches(recording: &Recording, table: &Table) -> Result<Vec<arrow::array::RecordBatch>, ParquetError> {
-    let mut all = Vec::new();
-    for path in recording.table_files(table) {
-        for batch in ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?.build()? {
-            all.push(batch?);
-        }
-    }
-    Ok(all)
-}
-
 /// Checks a recording that tmq has just made.
 ///
 /// # Panics
 /// It breaks a promise.
 pub fn recording(recording: &Recording) {
     for table in TABLES {
-        let all = batches(recording, table).expect("a table read");
+        let all = recording.read(table).expect("a table read");
         let rows: usize = all.iter().map(arrow::array::RecordBatch::num_rows).sum();
         assert_eq!(rows as u64, recording.rows(table), "{}", table.name);
         for batch in &all {
