@@ -27,9 +27,11 @@ struct RDebug {
 unsafe extern "C" {
     static _r_debug: RDebug;
     static __libc_stack_end: *const usize;
+    fn dl_iterate_phdr(callback: extern "C" fn(*const PhdrInfo, usize, *mut c_void) -> i32, data: *mut c_void) -> i32;
 }
 
-/// The object that contains an address, from `_dl_find_object`.
+/// The object that contains an address, from `_dl_find_object`. Of an executable with gaps between its segments it is the
+/// segment that contains the address.
 #[derive(Clone, Copy, Debug)]
 pub struct Object {
     /// First address.
@@ -42,6 +44,8 @@ pub struct Object {
     pub link_map: *const LinkMap,
     /// Address of its `.eh_frame_hdr`, 0 if it has none.
     pub eh_frame_hdr: usize,
+    /// Where that and `.eh_frame` may be read: first address, and the first behind.
+    pub tables: (usize, usize),
 }
 
 /// `struct dl_find_object` of glibc's `dlfcn.h`.
@@ -62,12 +66,30 @@ type FindObject = unsafe extern "C" fn(*mut c_void, *mut DlFindObject) -> i32;
 /// Finds `_dl_find_object`; 0 on older systems.
 #[must_use]
 pub fn find_object_function() -> usize {
-    objects().find_map(|map| symbol(map, c"_dl_find_object")).unwrap_or(0)
+    objects().find_map(|map| symbol(map.bias, map.dynamic, c"_dl_find_object")).unwrap_or(0)
 }
 
-/// The object that contains `address`. `function` comes from [`find_object_function`].
+/// The object that contains `address`, which must not be unloaded meanwhile: an address in code that is being executed.
+/// `function` comes from [`find_object_function`].
 #[must_use]
 pub fn object_at(function: usize, address: usize) -> Option<Object> {
+    let found = find_object(function, address)?;
+    let link_map = found.link_map as *const LinkMap;
+    // SAFETY: the loader keeps the entry while the object is loaded, and it is: an address in it is about to be used.
+    let bias = unsafe { (*link_map).bias };
+    let (start, end, eh_frame_hdr) = (found.map_start, found.map_end, found.eh_frame);
+    let is_here = eh_frame_hdr == 0 || (start..end).contains(&eh_frame_hdr);
+    let tables = if is_here { (start, end) } else { range_at(function, eh_frame_hdr).unwrap_or((0, 0)) };
+    Some(Object { start, end, bias, link_map, eh_frame_hdr, tables })
+}
+
+/// First address of the object that contains `address`, and the first behind it. `function` as in [`object_at`].
+#[must_use]
+pub fn range_at(function: usize, address: usize) -> Option<(usize, usize)> {
+    find_object(function, address).map(|found| (found.map_start, found.map_end))
+}
+
+fn find_object(function: usize, address: usize) -> Option<DlFindObject> {
     if function == 0 {
         return None;
     }
@@ -75,13 +97,8 @@ pub fn object_at(function: usize, address: usize) -> Option<Object> {
     // SAFETY: `function` is the loader's `_dl_find_object`.
     let function = unsafe { core::mem::transmute::<usize, FindObject>(function) };
     // SAFETY: it writes at most the structure, whose size glibc fixed for good.
-    if unsafe { function(address as *mut c_void, &raw mut found) } != 0 {
-        return None;
-    }
-    let link_map = found.link_map as *const LinkMap;
-    // SAFETY: the loader keeps the entry while the object is loaded, and it is: an address in it is about to be used.
-    let bias = unsafe { (*link_map).bias };
-    Some(Object { start: found.map_start, end: found.map_end, bias, link_map, eh_frame_hdr: found.eh_frame })
+    let failed = unsafe { function(address as *mut c_void, &raw mut found) } != 0;
+    (!failed).then_some(found)
 }
 
 /// Loaded objects in search order. The walk takes no lock; it is used while one thread runs, and elsewhere only for
@@ -97,10 +114,67 @@ pub fn objects() -> impl Iterator<Item = &'static LinkMap> {
     })
 }
 
-/// The definition of `name` in the first object behind the one that contains `own_dynamic`, as `RTLD_NEXT` finds it.
+/// The definition of `name` in the first object behind the one that contains `own_dynamic`, as `RTLD_NEXT` finds it, and
+/// the load bias of that object.
 #[must_use]
-pub fn next_symbol(own_dynamic: usize, name: &CStr) -> Option<usize> {
-    objects().skip_while(|map| map.dynamic as usize != own_dynamic).skip(1).find_map(|map| symbol(map, name))
+pub fn next_definition(own_dynamic: usize, name: &CStr) -> Option<(usize, usize)> {
+    let behind = objects().skip_while(|map| map.dynamic as usize != own_dynamic).skip(1);
+    behind.into_iter().find_map(|map| Some((symbol(map.bias, map.dynamic, name)?, map.bias)))
+}
+
+/// Whether no object before the one that contains `own_dynamic` defines `name`. To be asked while one thread runs.
+#[must_use]
+pub fn is_first(own_dynamic: usize, name: &CStr) -> bool {
+    let before = objects().take_while(|map| map.dynamic as usize != own_dynamic);
+    before.into_iter().all(|map| symbol(map.bias, map.dynamic, name).is_none())
+}
+
+/// The first definition of `name` in any loaded object but the one that contains `own_dynamic`. Asks the loader, which
+/// locks: not for use in a hook.
+#[must_use]
+pub fn find_loaded(own_dynamic: usize, name: &CStr) -> Option<usize> {
+    struct Search<'a> {
+        own_dynamic: usize,
+        name: &'a CStr,
+        found: Option<usize>,
+    }
+    extern "C" fn look(info: *const PhdrInfo, _size: usize, search: *mut c_void) -> i32 {
+        const PT_DYNAMIC: u32 = 2;
+        // SAFETY: the loader passes a live structure, and the pointer is the one handed to it below.
+        let (info, search) = unsafe { (&*info, &mut *search.cast::<Search<'_>>()) };
+        for i in 0..info.count as usize {
+            // SAFETY: the loader says that there are so many headers.
+            let header = unsafe { &*info.headers.add(i) };
+            let dynamic = info.bias.wrapping_add(header.address as usize);
+            if header.kind == PT_DYNAMIC && dynamic != search.own_dynamic {
+                search.found = symbol(info.bias, dynamic as *const [u64; 2], search.name);
+            }
+        }
+        i32::from(search.found.is_some())
+    }
+    let mut search = Search { own_dynamic, name, found: None };
+    // SAFETY: the callback fits the loader's type and the data outlives the call.
+    unsafe { dl_iterate_phdr(look, (&raw mut search).cast()) };
+    search.found
+}
+
+/// `struct dl_phdr_info` of glibc's `link.h`, its first part.
+#[repr(C)]
+struct PhdrInfo {
+    bias: usize,
+    _name: *const c_char,
+    headers: *const Phdr,
+    count: u16,
+}
+
+/// `Elf64_Phdr`.
+#[repr(C)]
+struct Phdr {
+    kind: u32,
+    _flags: u32,
+    _offset: u64,
+    address: u64,
+    _rest: [u64; 4],
 }
 
 #[derive(Clone, Copy)]
@@ -111,14 +185,14 @@ struct Dynamic {
     versions: usize,
 }
 
-fn dynamic(map: &LinkMap) -> Option<Dynamic> {
+fn dynamic(bias: usize, section: *const [u64; 2]) -> Option<Dynamic> {
     const DT_NULL: u64 = 0;
     const DT_STRTAB: u64 = 5;
     const DT_SYMTAB: u64 = 6;
     const DT_GNU_HASH: u64 = 0x6fff_fef5;
     const DT_VERSYM: u64 = 0x6fff_fff0;
     let mut found = Dynamic { symbols: 0, strings: 0, hash: 0, versions: 0 };
-    let mut entry = map.dynamic;
+    let mut entry = section;
     if entry.is_null() {
         return None;
     }
@@ -127,7 +201,7 @@ fn dynamic(map: &LinkMap) -> Option<Dynamic> {
         let [tag, value] = unsafe { *entry };
         // The loader relocates these pointers in place, except in the read-only section of the vdso.
         let value = value as usize;
-        let address = if value < map.bias { value + map.bias } else { value };
+        let address = if value < bias { value + bias } else { value };
         match tag {
             DT_NULL => break,
             DT_STRTAB => found.strings = address,
@@ -152,11 +226,11 @@ struct Sym {
     _size: u64,
 }
 
-/// Address of the default version of function or object `name` in one loaded object.
-fn symbol(map: &LinkMap, name: &CStr) -> Option<usize> {
+/// Address of the default version of function or object `name` in the loaded object with this bias and dynamic section.
+fn symbol(bias: usize, section: *const [u64; 2], name: &CStr) -> Option<usize> {
     const STT_GNU_IFUNC: u8 = 10;
     const VERSYM_HIDDEN: u16 = 0x8000;
-    let d = dynamic(map)?;
+    let d = dynamic(bias, section)?;
     let wanted = name.to_bytes().iter().fold(5381u32, |h, &c| h.wrapping_mul(33).wrapping_add(c.into()));
     // The tables belong to a loaded object and are laid out as the GNU hash section's format says; the loader itself
     // follows them the same way.
@@ -183,7 +257,7 @@ fn symbol(map: &LinkMap, name: &CStr) -> Option<usize> {
             // SAFETY: as above.
             let version = if d.versions == 0 { 1 } else { unsafe { *(d.versions as *const u16).add(index) } };
             if its_name == name && version & VERSYM_HIDDEN == 0 {
-                return Some(map.bias + sym.value as usize);
+                return Some(bias + sym.value as usize);
             }
         }
         if hash & 1 != 0 {
@@ -193,14 +267,12 @@ fn symbol(map: &LinkMap, name: &CStr) -> Option<usize> {
     }
 }
 
-/// Copies the path of a loaded object to `out`; the executable's is read from `/proc`. Returns its length.
+/// Copies the path of a loaded object to `out`, that of the executable is `exe`. Returns its length.
 #[must_use]
-pub fn path(map: &LinkMap, out: &mut [u8]) -> usize {
+pub fn path(map: &LinkMap, exe: &[u8], out: &mut [u8]) -> usize {
     // SAFETY: the loader's names are zero-terminated strings that live as long as the entry.
     let name = if map.name.is_null() { b"" } else { unsafe { CStr::from_ptr(map.name) }.to_bytes() };
-    if name.is_empty() {
-        return crate::sys::read_link(b"/proc/self/exe\0", out).unwrap_or(0);
-    }
+    let name = if name.is_empty() { exe } else { name };
     let n = name.len().min(out.len());
     out[..n].copy_from_slice(&name[..n]);
     n
@@ -284,16 +356,18 @@ mod tests {
     fn symbols_and_objects_are_found() {
         let function = find_object_function();
         assert_ne!(function, 0);
-        let malloc = objects().find_map(|map| symbol(map, c"malloc")).unwrap();
+        let malloc = objects().find_map(|map| symbol(map.bias, map.dynamic, c"malloc")).unwrap();
         let object = object_at(function, malloc).unwrap();
         assert!(object.start <= malloc && malloc < object.end && object.eh_frame_hdr != 0);
         let mut buffer = [0; 256];
         // SAFETY: libc stays loaded.
-        let n = path(unsafe { &*object.link_map }, &mut buffer);
+        let n = path(unsafe { &*object.link_map }, b"", &mut buffer);
         assert!(buffer[..n].windows(4).any(|w| w == b"libc"), "{:?}", std::str::from_utf8(&buffer[..n]));
         assert_eq!(build_id(object.start, object.end, &mut buffer), 20);
-        assert!(objects().all(|map| symbol(map, c"no_such_symbol").is_none()));
+        assert!(objects().all(|map| symbol(map.bias, map.dynamic, c"no_such_symbol").is_none()));
         assert!(object_at(function, 8).is_none());
+        assert_eq!(find_loaded(0, c"malloc"), Some(malloc));
+        assert_eq!(find_loaded(0, c"no_such_symbol"), None);
     }
 
     #[test]

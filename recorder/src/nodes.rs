@@ -27,6 +27,8 @@ use crate::{arena, sys};
 const FIRST_SLOTS: usize = 1 << 12;
 /// Largest table: 2^28 nodes would need more memory than any target should lend.
 const MAX_SLOTS: usize = 1 << 27;
+/// Times that a thread gives way to one that is growing the table.
+const MAX_WAITS: usize = 10_000;
 /// Longest probe before the table counts as full.
 const MAX_PROBES: usize = 128;
 /// `value` of a slot that is being filled.
@@ -145,6 +147,26 @@ impl Nodes {
         self.next.store(FIRST_NODE, Relaxed);
         self.used.store(0, Relaxed);
         self.growing.store(0, Relaxed);
+    }
+
+    /// Begins with an empty table, while other threads may still be using the old one: what they add there is lost, and gets
+    /// a second number when it is met again.
+    #[cold]
+    pub fn forget(&self) {
+        let is_mine = (0..MAX_WAITS).any(|_| {
+            let got = self.growing.swap(1, AcqRel) == 0;
+            if !got {
+                sys::give_way();
+            }
+            got
+        });
+        if is_mine {
+            if let Some(table) = new_table(FIRST_SLOTS, self.table.load(Acquire)) {
+                self.table.store(table, Release);
+                self.used.store(0, Relaxed);
+            }
+            self.growing.store(0, Release);
+        }
     }
 
     /// Number of the node for a frame. A new node is written to the thread's stream. [`NO_STACK`] if that is not possible.

@@ -13,7 +13,7 @@
 
 use core::cell::UnsafeCell;
 use core::sync::atomic::{
-    AtomicPtr, AtomicU32, AtomicU64,
+    AtomicPtr, AtomicU32, AtomicU64, AtomicUsize,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
@@ -35,6 +35,11 @@ const OFF: u32 = 3;
 /// Longest path of a region that is accepted.
 const MAX_REGION_PATH: usize = 256;
 
+/// Longest path of an executable in the record of a process.
+const MAX_EXE_IN_RECORD: usize = 1024;
+/// Longest path of an executable that is known.
+const MAX_EXE_PATH: usize = 2048;
+
 /// The page that the kernel clears in fork children: the epoch, or zeros.
 #[repr(C, align(4096))]
 struct EpochPage {
@@ -48,12 +53,16 @@ static STATE: AtomicU32 = AtomicU32::new(UNTRIED);
 /// Epochs never repeat, in fork children neither, so that a state of the parent is never taken for the child's.
 static NEXT_EPOCH: AtomicU64 = AtomicU64::new(1);
 static PROCESS: Process = Process::new();
+/// Hooks that came while recording was just starting, before there was a place to count them.
+static MISSED: AtomicU32 = AtomicU32::new(0);
 
 /// What all threads of a process image share.
 #[derive(Debug)]
 pub struct Process {
     region: UnsafeCell<Option<Region>>,
     path: UnsafeCell<[u8; MAX_REGION_PATH]>,
+    exe: UnsafeCell<[u8; MAX_EXE_PATH]>,
+    exe_len: AtomicUsize,
     slot_index: AtomicU32,
     incarnation: AtomicU32,
     pid: AtomicU32,
@@ -75,7 +84,7 @@ pub struct Process {
     pub sampler: Sampler,
 }
 
-// SAFETY: `region` and `path` are written only by the one thread that moved `STATE` to `STARTING`, and read only after
+// SAFETY: `region`, `path` and `exe` are written only by the one thread that moved `STATE` to `STARTING`, and read only after
 // it moved on to `ON` with Release; everything else is atomic.
 unsafe impl Sync for Process {}
 
@@ -84,6 +93,8 @@ impl Process {
         Self {
             region: UnsafeCell::new(None),
             path: UnsafeCell::new([0; MAX_REGION_PATH]),
+            exe: UnsafeCell::new([0; MAX_EXE_PATH]),
+            exe_len: AtomicUsize::new(0),
             slot_index: AtomicU32::new(0),
             incarnation: AtomicU32::new(0),
             pid: AtomicU32::new(0),
@@ -121,6 +132,14 @@ impl Process {
     #[must_use]
     pub fn slot_index(&self) -> u32 {
         self.slot_index.load(Relaxed)
+    }
+
+    /// Path of the executable as it was when the program started: later it may be out of reach (chroot).
+    #[must_use]
+    pub fn exe(&self) -> &[u8] {
+        // SAFETY: written before the state became ON.
+        let path: &[u8] = unsafe { &*self.exe.get() };
+        &path[..self.exe_len.load(Relaxed)]
     }
 
     /// Process id.
@@ -179,6 +198,16 @@ pub fn is_off() -> bool {
     STATE.load(Relaxed) == OFF
 }
 
+/// Counts a hook that cannot be recorded because it comes, in a signal handler or another thread, while the recorder is
+/// being set up.
+#[cold]
+pub fn miss() {
+    match current() {
+        Some(process) if epoch() != 0 => process.lose(LossReason::Nested, 1),
+        _ => drop(MISSED.fetch_add(1, Relaxed)),
+    }
+}
+
 /// Stops recording in this process for good.
 #[cold]
 pub fn stop() {
@@ -194,15 +223,25 @@ pub fn start(environment: impl FnOnce(&mut [u8]) -> usize) -> Option<&'static Pr
     let state = STATE.load(Acquire);
     match state {
         ON if epoch() != 0 => return Some(&PROCESS),
-        OFF | STARTING => return None,
+        OFF => return None,
+        STARTING => {
+            miss();
+            return None;
+        }
         _ => {}
     }
     if STATE.compare_exchange(state, STARTING, AcqRel, Relaxed).is_err() {
+        miss();
         return None;
     }
     let good = if state == ON { start_in_child() } else { start_first(environment) };
-    STATE.store(if good { ON } else { OFF }, Release);
+    // In this order: a handler between the two finds a process that is being started, and not one that has to be.
     new_epoch();
+    STATE.store(if good { ON } else { OFF }, Release);
+    let missed = MISSED.swap(0, Relaxed);
+    if good && missed > 0 {
+        PROCESS.lose(LossReason::Nested, missed.into());
+    }
     good.then_some(&PROCESS)
 }
 
@@ -224,6 +263,9 @@ fn start_first(environment: impl FnOnce(&mut [u8]) -> usize) -> bool {
         return false;
     }
     EPOCH_PAGE.store(page.cast(), Release);
+    // SAFETY: as above.
+    let exe = unsafe { &mut *PROCESS.exe.get() };
+    PROCESS.exe_len.store(sys::read_link(b"/proc/self/exe\0", exe).unwrap_or(0), Relaxed);
     register(0)
 }
 
@@ -272,14 +314,13 @@ fn register(forked_from: u32) -> bool {
 pub fn describe(process: &Process, stream: &mut Stream) {
     /// Too large for the stack of a thread that may have 16 KiB in all.
     struct Scratch {
-        exe: [u8; 1024],
         argv: [u8; 2048],
         slots: [tmq_wire::record::Slot; payload::MAX_PAYLOAD_SLOTS],
     }
     let Some(memory) = arena::map(size_of::<Scratch>()) else { return };
     // SAFETY: the mapping is large enough, zeroed (a valid `Scratch`), page-aligned and this call's own.
     let scratch = unsafe { &mut *memory.cast::<Scratch>() };
-    let exe_len = sys::read_link(b"/proc/self/exe\0", &mut scratch.exe).unwrap_or(0);
+    let exe = process.exe();
     let argv_len = read_file(b"/proc/self/cmdline\0", &mut scratch.argv);
     let mut writer = Writer::new(&mut scratch.slots);
     let forked = process.slot().forked_from.load(Relaxed) != 0;
@@ -287,7 +328,7 @@ pub fn describe(process: &Process, stream: &mut Stream) {
         pid: process.pid(),
         ppid: sys::getppid(),
         origin: if forked { ORIGIN_FORK } else { ORIGIN_EXEC },
-        exe: &scratch.exe[..exe_len],
+        exe: &exe[..exe.len().min(MAX_EXE_IN_RECORD)],
         argv: &scratch.argv[..argv_len],
     });
     let used = writer.slots_used();

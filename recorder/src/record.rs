@@ -8,7 +8,11 @@
 //! lock of the allocator, and the collector allows for the few nanoseconds that this may take. Before a free it would: the
 //! address may have come from another thread just now, and its free must not be stamped before its allocation.
 
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{
+    AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+    compiler_fence,
+};
 
 use tmq_wire::layout::LossReason;
 use tmq_wire::record::{ADDRESS_BITS, Kind, NO_STACK};
@@ -32,7 +36,6 @@ pub struct Entry {
 struct Session {
     process: &'static Process,
     state: &'static mut ThreadState,
-    tls: *mut Tls,
 }
 
 /// Starts recording in this process, if it is to be recorded. Called by the library's constructor and by the first hook.
@@ -43,53 +46,83 @@ pub fn start() -> Option<&'static Process> {
     process::start(|path| elf::initial_environment(tmq_wire::ENV_REGION.as_bytes(), path))
 }
 
-/// Begins a hook; `None`: do not record.
+/// Begins a hook of blocks; `None`: do not record.
 #[inline(always)]
 fn begin(entry: Entry) -> Option<Session> {
+    begin_for(entry, true)
+}
+
+/// Begins a hook; `None`: do not record. `for_blocks`: what an operator does on its way is no event of its own.
+#[inline(always)]
+fn begin_for(entry: Entry, for_blocks: bool) -> Option<Session> {
     let tls = tls();
     // SAFETY: the block belongs to this thread; references into it end before any other code of this thread runs.
-    let t = unsafe { &mut *tls };
-    let state = t.states[0];
-    // SAFETY: states in this thread's block are this thread's, and never unmapped.
-    if t.depth == 0 && !state.is_null() && unsafe { (*state).epoch } == process::epoch() {
-        t.depth = 1;
-        let process = process::recorded();
-        // SAFETY: as above; depth 1 makes nested hooks use another state.
+    let state = unsafe { (*tls).states[0] };
+    if !state.is_null() {
+        // SAFETY: states in this thread's block are this thread's, and never unmapped. Nobody uses this one: no hook is
+        // under way at its level, and those of handlers that come after the store take another.
         let state = unsafe { &mut *state };
-        state.entry_sp = entry.sp;
-        return Some(Session { process, state, tls });
+        if state.epoch == process::epoch() && state.entry_sp.load(Relaxed) == 0 {
+            state.enter(entry.sp);
+            return Some(Session { process: process::recorded(), state });
+        }
     }
-    begin_slow(tls, entry)
+    begin_slow(tls, entry, for_blocks)
 }
 
 #[cold]
 #[inline(never)]
-fn begin_slow(tls: *mut Tls, entry: Entry) -> Option<Session> {
+fn begin_slow(tls: *mut Tls, entry: Entry, for_blocks: bool) -> Option<Session> {
     if process::is_off() {
         return None;
     }
-    // SAFETY: as in `begin`.
+    // SAFETY: as in `begin_for`.
     let t = unsafe { &mut *tls };
-    if t.busy != 0 {
-        return None; // a call that registration itself made
+    if t.operator_sp != 0 {
+        if entry.sp >= t.operator_sp {
+            leave_operator_of(t); // it threw
+        } else if for_blocks && is_of_operator(entry) {
+            return None;
+        }
     }
-    t.busy = 1;
+    // One that was left by a `longjmp` out of a handler lies below, not above.
+    if entry.sp < t.registering {
+        process::miss();
+        return None;
+    }
+    t.registering = entry.sp;
+    compiler_fence(SeqCst);
     let session = open_session(t, entry);
-    t.busy = 0;
-    let (process, state) = session?;
-    Some(Session { process, state, tls })
+    compiler_fence(SeqCst);
+    t.registering = 0;
+    session
 }
 
-fn open_session(t: &mut Tls, entry: Entry) -> Option<(&'static Process, &'static mut ThreadState)> {
-    let epoch = process::epoch();
-    if epoch == 0 {
-        // Not started yet, or a fork child: whatever this block points to is the parent's.
-        t.states = [core::ptr::null_mut(); crate::tls::LEVELS];
-        t.depth = 0;
-        t.random = 0;
-        start()?;
+/// The recorded process, started if need be. `None`: there is none; or it is just being started, which is counted.
+fn running() -> Option<&'static Process> {
+    if process::epoch() == 0 {
+        return start();
     }
-    let process = process::current()?;
+    let process = process::current();
+    if process.is_none() && !process::is_off() {
+        process::miss();
+    }
+    process
+}
+
+/// In a fork child, whatever the block points to is the parent's.
+fn settle_image(t: &mut Tls, process: &Process) {
+    if t.image != process.incarnation() {
+        t.operator_sp = 0;
+        t.states = [core::ptr::null_mut(); crate::tls::LEVELS];
+        t.random = 0;
+        t.image = process.incarnation();
+    }
+}
+
+fn open_session(t: &mut Tls, entry: Entry) -> Option<Session> {
+    let process = running()?;
+    settle_image(t, process);
     let Some(level) = thread::settle_level(t, entry.sp) else {
         process.lose(LossReason::Nested, 1);
         return None;
@@ -98,23 +131,21 @@ fn open_session(t: &mut Tls, entry: Entry) -> Option<(&'static Process, &'static
     let state = if state.is_null() {
         thread::acquire(process, t, level)?
     } else {
-        // SAFETY: as in `begin`.
+        // SAFETY: as in `begin_for`.
         unsafe { &mut *state }
     };
     if state.epoch != process::epoch() {
         state.epoch = process::epoch();
         state.chain.clear();
     }
-    t.depth = level as u32 + 1;
-    state.entry_sp = entry.sp;
-    Some((process, state))
+    state.enter(entry.sp);
+    Some(Session { process, state })
 }
 
 impl Session {
     #[inline(always)]
     fn end(self) {
-        // SAFETY: as in `begin`.
-        unsafe { (*self.tls).depth -= 1 };
+        self.state.leave();
     }
 
     #[inline(always)]
@@ -191,11 +222,8 @@ fn is_due_slow(t: &mut Tls, size: usize) -> bool {
     if process::is_off() {
         return false;
     }
-    let process = match process::epoch() {
-        0 => start(),
-        _ => process::current(),
-    };
-    let Some(process) = process else { return false };
+    let Some(process) = running() else { return false };
+    settle_image(t, process);
     if !process.sampler.is_sampling() {
         t.bytes_left = sampler::ALWAYS;
         return true;
@@ -344,12 +372,84 @@ fn realloc_sampled(old: *mut u8, size: usize, entry: Entry, real: impl FnOnce() 
     new
 }
 
+/// Where the operators' code and that around it lie: first address and length of each.
+static OPERATORS: [[AtomicUsize; 2]; 2] = [const { [const { AtomicUsize::new(0) }; 2] }; 2];
+
+/// Says where that code lies: first addresses and the first behind.
+pub fn set_operators(ranges: [(usize, usize); 2]) {
+    for (to, (start, end)) in OPERATORS.iter().zip(ranges) {
+        to[0].store(start, Relaxed);
+        to[1].store(end - start, Relaxed);
+    }
+}
+
+/// Whether the operator under way made this call itself, and not something that it called: a handler that is to find
+/// memory, or what makes an exception.
+fn is_of_operator(entry: Entry) -> bool {
+    // SAFETY: the processor pushed the return address there.
+    let caller = unsafe { *(entry.sp as *const usize) };
+    OPERATORS.iter().any(|range| caller.wrapping_sub(range[0].load(Relaxed)) < range[1].load(Relaxed))
+}
+
+/// An operator that is not built on `malloc` is about to run: until [`leave_operator`], or until it throws, what it does
+/// with blocks is no event of its own.
+pub fn enter_operator(entry: Entry) {
+    let Some(session) = begin(entry) else { return };
+    // SAFETY: the block belongs to this thread.
+    let t = unsafe { &mut *tls() };
+    t.operator_state = session.state;
+    t.operator_bytes_left = t.bytes_left;
+    compiler_fence(SeqCst);
+    t.operator_sp = entry.sp;
+}
+
+/// The operator that was entered with stack pointer `sp` is done. False: it was not entered.
+#[expect(clippy::must_use_candidate, reason = "a `delete` was recorded before it was entered")]
+pub fn leave_operator(sp: usize) -> bool {
+    // SAFETY: the block belongs to this thread.
+    let t = unsafe { &mut *tls() };
+    let is_its = t.operator_sp == sp;
+    if is_its {
+        leave_operator_of(t);
+    }
+    is_its
+}
+
+fn leave_operator_of(t: &mut Tls) {
+    t.operator_sp = 0;
+    t.bytes_left = t.operator_bytes_left;
+    // SAFETY: states of this thread are never unmapped.
+    unsafe { (*t.operator_state).leave() };
+}
+
+/// The `operator new` that was entered with `entry` handed out `address`.
+pub fn operator_made(address: *mut u8, size: usize, entry: Entry) {
+    if leave_operator(entry.sp) {
+        allocated(Kind::Malloc, address, size, entry);
+    } else if !process::is_off() {
+        process::miss();
+    }
+}
+
+/// Another `malloc` comes before the hook: nothing that goes through it is seen.
+#[cold]
+pub fn bypassed() {
+    if let Some(process) = process::current() {
+        process.lose(LossReason::Bypassed, 1);
+        // Makes a stream, which begins by saying what program this is.
+        let here = 0u64;
+        if let Some(session) = begin(Entry { sp: &raw const here as usize, bp: 0 }) {
+            session.end();
+        }
+    }
+}
+
 /// An anonymous mapping was made.
 pub fn mapped(address: *mut u8, size: usize, entry: Entry) {
     if process::is_off() {
         return;
     }
-    let Some(mut session) = begin(entry) else { return };
+    let Some(mut session) = begin_for(entry, false) else { return };
     if !session.lose_address(address as u64) {
         session.state.stream.begin();
         let tsc = sys::rdtsc();
@@ -365,7 +465,7 @@ pub fn unmapping(address: *mut u8, size: usize, entry: Entry, real: impl FnOnce(
         real();
         return;
     }
-    let Some(mut session) = begin(entry) else {
+    let Some(mut session) = begin_for(entry, false) else {
         real();
         return;
     };
@@ -386,7 +486,7 @@ pub fn remapping(old: (*mut u8, usize), size: usize, entry: Entry, real: impl Fn
         real();
         return;
     }
-    let Some(mut session) = begin(entry) else {
+    let Some(mut session) = begin_for(entry, false) else {
         real();
         return;
     };

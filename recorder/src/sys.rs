@@ -14,7 +14,9 @@ const SYS_READ: usize = 0;
 const SYS_CLOSE: usize = 3;
 const SYS_MMAP: usize = 9;
 const SYS_MUNMAP: usize = 11;
+const SYS_RT_SIGPROCMASK: usize = 14;
 const SYS_IOCTL: usize = 16;
+const SYS_SCHED_YIELD: usize = 24;
 const SYS_MINCORE: usize = 27;
 const SYS_MADVISE: usize = 28;
 const SYS_GETPID: usize = 39;
@@ -128,6 +130,25 @@ pub fn is_mapped(start: usize, end: usize) -> bool {
     }
     // SAFETY: mincore writes one byte per page, and there is room for as many.
     unsafe { syscall(SYS_MINCORE, [first, bytes, pages.as_mut_ptr() as usize, 0, 0, 0]) }.is_ok()
+}
+
+/// Whether every page of the range can be read. The kernel is asked to read there for a call that then fails for another
+/// reason; it needs neither `/proc` nor a descriptor, and no sandbox denies it.
+#[must_use]
+pub fn is_readable(start: usize, end: usize) -> bool {
+    const NO_SUCH_OPERATION: usize = 1 << 20;
+    const EINVAL: i32 = 22;
+    (start & !4095..end).step_by(4096).all(|page| {
+        // SAFETY: reads eight bytes at most, and changes nothing: there is no such operation.
+        let result = unsafe { syscall(SYS_RT_SIGPROCMASK, [NO_SUCH_OPERATION, page, 0, 8, 0, 0]) };
+        result == Err(EINVAL)
+    })
+}
+
+/// Lets other threads run.
+pub fn give_way() {
+    // SAFETY: no arguments.
+    let _ = unsafe { syscall(SYS_SCHED_YIELD, [0; 6]) };
 }
 
 /// Opens a file; `path` must end with a zero byte.
@@ -345,6 +366,8 @@ mod tests {
         // SAFETY: nobody uses the middle page.
         unsafe { unmap((p + 4096) as *mut u8, 4096) };
         assert!(!is_mapped(p, p + 3 * 4096));
+        assert!(is_readable(p + 10, p + 20) && is_readable(p + 2 * 4096, p + 3 * 4096));
+        assert!(!is_readable(p, p + 3 * 4096) && !is_readable(p + 5000, p + 5001));
     }
 
     #[test]

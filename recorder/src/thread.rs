@@ -6,14 +6,15 @@
 
 use core::sync::atomic::{
     AtomicBool, AtomicU32, AtomicUsize,
-    Ordering::{AcqRel, Acquire, Relaxed, Release},
+    Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
+    compiler_fence,
 };
 
 use tmq_wire::layout::LossReason;
 
 use crate::process::{self, Process};
 use crate::stream::Stream;
-use crate::tls::{LEVELS, Tls};
+use crate::tls::Tls;
 use crate::unwind::chain::Chain;
 use crate::unwind::stack_bounds::StackBounds;
 use crate::{arena, sys};
@@ -34,13 +35,31 @@ pub struct ThreadState {
     pub bounds: StackBounds,
     /// Stacks until the next verification.
     pub until_verify: u32,
-    /// Stack pointer at the entry of the hook under way.
-    pub entry_sp: usize,
+    /// Stack pointer at the entry of the hook under way; 0: none is. One word, so that a signal handler between any two
+    /// instructions finds either no hook under way or all that it needs to know of it.
+    pub entry_sp: AtomicUsize,
     /// Level of nesting that this state serves.
     pub level: u32,
     /// Thread id of the owner.
     owner: AtomicU32,
     next: *mut ThreadState,
+}
+
+impl ThreadState {
+    /// A hook that was entered with this stack pointer is under way from here on.
+    #[inline(always)]
+    pub fn enter(&self, sp: usize) {
+        self.entry_sp.store(sp, Relaxed);
+        // A handler of this very thread must not find the rest of the state in use before it finds the hook.
+        compiler_fence(SeqCst);
+    }
+
+    /// None is.
+    #[inline(always)]
+    pub fn leave(&self) {
+        compiler_fence(SeqCst);
+        self.entry_sp.store(0, Relaxed);
+    }
 }
 
 /// Whether more than one thread has ever recorded.
@@ -74,7 +93,9 @@ pub fn acquire(process: &'static Process, tls: &mut Tls, level: usize) -> Option
     // SAFETY: states are never unmapped, and `adopt` and `create` made this thread the owner.
     let state = unsafe { &mut *state };
     state.epoch = process::epoch();
+    state.entry_sp.store(0, Relaxed);
     state.chain.clear();
+    state.chain.shallow();
     state.bounds = StackBounds::of_this_thread();
     state.until_verify = process.verify_every.load(Relaxed);
     state.stream.open(process, level == 0);
@@ -135,7 +156,7 @@ fn create(process: &Process, tid: u32, level: u32) -> Option<*mut ThreadState> {
         chain: Chain::new(),
         bounds: StackBounds::UNKNOWN,
         until_verify: 0,
-        entry_sp: 0,
+        entry_sp: AtomicUsize::new(0),
         level,
         owner: AtomicU32::new(tid),
         next: core::ptr::null_mut(),
@@ -162,26 +183,29 @@ fn create(process: &Process, tid: u32, level: u32) -> Option<*mut ThreadState> {
     Some(state)
 }
 
-/// The level at which a hook entered with stack pointer `sp` should record, after dropping levels whose hook was left
-/// by a `longjmp` out of a signal handler: if they were still under way on this stack, they would lie above `sp`.
+/// The level at which a hook entered with stack pointer `sp` should record: the first that has none under way. Levels whose
+/// hook was left by a `longjmp` out of a signal handler are ended: if they were still under way on this stack, they would
+/// lie above `sp`.
 #[cold]
 #[must_use]
-pub fn settle_level(tls: &mut Tls, sp: usize) -> Option<usize> {
-    while tls.depth > 0 {
-        let level = tls.depth as usize - 1;
-        let state = *tls.states.get(level)?;
-        if state.is_null() {
-            break;
+pub fn settle_level(tls: &Tls, sp: usize) -> Option<usize> {
+    let mut idle = None;
+    for (level, &state) in tls.states.iter().enumerate().rev() {
+        if !state.is_null() {
+            // SAFETY: a state in this thread's block is this thread's; what it interrupted uses it again only later.
+            let state = unsafe { &mut *state };
+            let entry_sp = state.entry_sp.load(Relaxed);
+            let was_left = state.bounds.contains(sp) && state.bounds.contains(entry_sp) && sp >= entry_sp;
+            if entry_sp != 0 && !was_left {
+                continue;
+            }
+            if was_left {
+                state.stream.cancel();
+                state.chain.clear();
+                state.entry_sp.store(0, Relaxed);
+            }
         }
-        // SAFETY: a state in this thread's block is this thread's.
-        let state = unsafe { &mut *state };
-        if !state.bounds.contains(sp) || !state.bounds.contains(state.entry_sp) || sp <= state.entry_sp {
-            break;
-        }
-        state.stream.cancel();
-        state.chain.clear();
-        tls.depth -= 1;
+        idle = Some(level);
     }
-    let level = tls.depth as usize;
-    (level < LEVELS).then_some(level)
+    idle
 }

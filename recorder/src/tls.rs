@@ -19,19 +19,25 @@ pub const LEVELS: usize = 4;
 pub struct Tls {
     /// Bytes until the next sample. In exact mode far below zero, so that every allocation is recorded.
     pub bytes_left: i64,
-    /// Hooks of this thread that are under way.
-    pub depth: u32,
-    /// Set while the thread registers itself, so that nested calls pass through.
-    pub busy: u32,
+    /// Stack pointer of the hook in which the thread registers itself, so that nested ones pass through; 0: none.
+    pub registering: usize,
     /// State of the random numbers of the sampler, 0 before the first.
     pub random: u64,
     /// State by level of nesting; null until first used.
     pub states: [*mut ThreadState; LEVELS],
     /// Epoch under which `bytes_left` was set, see [`crate::process::epoch`].
     pub epoch: u64,
+    /// [`Process::incarnation`](crate::process::Process::incarnation) of the image that `states` and `random` belong to.
+    pub image: u32,
+    /// Stack pointer of the `operator new` or `delete` that is under way and recorded as a whole; 0: none.
+    pub operator_sp: usize,
+    /// The state that it is recorded with.
+    pub operator_state: *mut ThreadState,
+    /// `bytes_left` when it began.
+    pub operator_bytes_left: i64,
 }
 
-const TLS_BYTES: usize = 72;
+const TLS_BYTES: usize = 96;
 const _: () = assert!(size_of::<Tls>() <= TLS_BYTES);
 
 global_asm!(

@@ -10,7 +10,7 @@ use core::ffi::{CStr, c_char, c_int, c_long, c_void};
 use tmq_recorder::record::{self, Entry};
 use tmq_wire::record::Kind;
 
-use crate::real;
+use crate::{operators, real};
 
 /// Declares exported functions: `name(arguments) -> result, registers of the two extra arguments, { body }`.
 macro_rules! hooks {
@@ -128,6 +128,7 @@ hooks! {
     dlclose(handle: *mut c_void) -> c_int, "rsi", "rdx", |_entry| {
         let result = unsafe { real::dlclose(handle) };
         record::unloaded();
+        operators::forget_late();
         result
     }
 }

@@ -3,6 +3,7 @@
 //! Symbols live in this crate only: an rlib that exported `malloc` would interpose every program that links it.
 //!
 //! - [`hooks`]: the one list of hooks and the code behind each;
+//! - [`operators`]: C++'s, where an allocator brings its own;
 //! - [`real`]: where the real functions are.
 //!
 //! The library is built without the standard library (profile `preload`: `panic = "abort"`), so that nothing but libc
@@ -10,6 +11,7 @@
 #![cfg_attr(panic = "abort", no_std)]
 
 mod hooks;
+mod operators;
 mod real;
 
 use tmq_recorder::arena::Arena;
@@ -30,7 +32,9 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 static CONSTRUCTOR: extern "C" fn() = {
     extern "C" fn constructor() {
         real::resolve();
-        tmq_recorder::record::start();
+        if tmq_recorder::record::start().is_some() && !tmq_recorder::elf::is_first(real::own_dynamic(), c"malloc") {
+            tmq_recorder::record::bypassed();
+        }
     }
     constructor
 };

@@ -37,10 +37,11 @@ macro_rules! real_functions {
         /// Finds all functions.
         #[cold]
         pub(crate) fn resolve() {
+            crate::operators::resolve();
             $(
                 if $name::ADDRESS.load(Relaxed) == 0 {
                     let name = const { c_name(concat!(stringify!($name), "\0")) };
-                    if let Some(address) = elf::next_symbol(own_dynamic(), name) {
+                    if let Some((address, _)) = elf::next_definition(own_dynamic(), name) {
                         $name::ADDRESS.store(address, Relaxed);
                     }
                 }
@@ -74,7 +75,7 @@ real_functions! {
 }
 
 /// Address of this library's dynamic section, by which its entry in the loader's list is recognised.
-fn own_dynamic() -> usize {
+pub(crate) fn own_dynamic() -> usize {
     let address: usize;
     // SAFETY: the linker defines _DYNAMIC in every shared object.
     unsafe {

@@ -123,7 +123,7 @@ pub fn find(object: &Object, pc: u64) -> Found {
 fn lookup_fde(object: &Object, pc: u64) -> Option<usize> {
     const DATA_RELATIVE_SDATA4: u8 = 0x3b;
     let base = object.eh_frame_hdr;
-    let mut header = Reader { at: base, end: object.end };
+    let mut header = Reader { at: base, end: object.tables.1 };
     let [version, frame_encoding, count_encoding, table_encoding] =
         header.bytes(4)?.to_le_bytes()[..4].try_into().ok()?;
     if version != 1 || table_encoding != DATA_RELATIVE_SDATA4 {
@@ -132,7 +132,7 @@ fn lookup_fde(object: &Object, pc: u64) -> Option<usize> {
     header.pointer(frame_encoding)?;
     let count = header.pointer(count_encoding)? as usize;
     let table = header.at;
-    if count == 0 || object.end.checked_sub(table)? / 8 < count {
+    if count == 0 || object.tables.1.checked_sub(table)? / 8 < count {
         return None;
     }
     let relative = (pc as i64).wrapping_sub(base as i64);
@@ -144,7 +144,7 @@ fn lookup_fde(object: &Object, pc: u64) -> Option<usize> {
         if i64::from(entry(middle)[0]) <= relative { low = middle + 1 } else { high = middle }
     }
     let at = (base as i64).wrapping_add(entry(low.checked_sub(1)?)[1].into()) as usize;
-    (object.start <= at && at < object.end).then_some(at)
+    (object.tables.0 <= at && at < object.tables.1).then_some(at)
 }
 
 /// What a CIE says that its FDEs need.
@@ -158,7 +158,7 @@ struct Cie {
 }
 
 fn parse_cie(object: &Object, at: usize) -> Option<Cie> {
-    let mut r = Reader { at, end: object.end };
+    let mut r = Reader { at, end: object.tables.1 };
     let length = r.bytes(4)?;
     if length >= 0xffff_fff0 || length > (r.end - r.at) as u64 {
         return None;
@@ -203,7 +203,7 @@ fn parse_cie(object: &Object, at: usize) -> Option<Cie> {
 }
 
 fn parse_fde(object: &Object, at: usize, pc: u64) -> Option<Found> {
-    let mut r = Reader { at, end: object.end };
+    let mut r = Reader { at, end: object.tables.1 };
     let length = r.bytes(4)?;
     if length >= 0xffff_fff0 || length > (r.end - r.at) as u64 {
         return None;
@@ -211,7 +211,7 @@ fn parse_fde(object: &Object, at: usize, pc: u64) -> Option<Found> {
     r.end = r.at + length as usize;
     let cie_field = r.at;
     let cie_at = cie_field.checked_sub(r.bytes(4)? as usize)?;
-    if cie_at < object.start {
+    if cie_at < object.tables.0 {
         return None;
     }
     let cie = parse_cie(object, cie_at)?;
@@ -292,6 +292,11 @@ impl Row {
         }
         let rule = match (self.cfa, self.rbp) {
             (Cfa::Register(RSP, offset), Saved::Same | Saved::Undefined) => {
+                u32::try_from(offset).ok().map(|offset| Rule::Sp { offset })
+            }
+            // Below the stack pointer: an epilogue has taken rbp from there already, and the tables (LLVM's) do not say so.
+            // Met where a signal interrupts it.
+            (Cfa::Register(RSP, offset), Saved::AtCfa(saved)) if offset.saturating_add(saved) < 0 => {
                 u32::try_from(offset).ok().map(|offset| Rule::Sp { offset })
             }
             (Cfa::Register(RSP, offset), Saved::AtCfa(saved)) => {

@@ -128,6 +128,9 @@ pub struct Chain {
     pub(super) root: u32,
     /// Whether every word lies in the thread's own stack and so stays readable.
     pub(super) own: bool,
+    /// Stack pointer of a frame with so many others further out that a stack that reaches it is too deep to be kept; 0:
+    /// none is known.
+    pub(super) deep_sp: u64,
 }
 
 impl Default for Chain {
@@ -148,12 +151,18 @@ impl Chain {
             len: 0,
             root: ROOT_COMPLETE,
             own: true,
+            deep_sp: 0,
         }
     }
 
     /// Forgets the last stack.
     pub fn clear(&mut self) {
         self.len = 0;
+    }
+
+    /// Forgets that the stack is too deep, for another thread.
+    pub fn shallow(&mut self) {
+        self.deep_sp = 0;
     }
 
     /// Frame `index` of the last stack, counted from the outermost one.

@@ -10,6 +10,8 @@ use crate::{elf, sys};
 const MAIN_STACK_BYTES: usize = 8 << 20;
 /// Most of a foreign stack that is read.
 const FOREIGN_BYTES: usize = 256 * 4096;
+/// The same where every page has to be asked for by itself.
+const UNKNOWN_BYTES: usize = 16 * 4096;
 
 /// Bounds of a thread's own stack.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +39,11 @@ impl StackBounds {
         let tp = sys::thread_pointer();
         match sys::vma_at(tp) {
             Some(vma) if vma.start <= sp && sp < tp => Self { low: vma.start, high: tp, foreign: (0, 0) },
+            // Without `/proc` (chroot, sandboxes, no descriptor left) the lower end is not known: it moves down as the
+            // thread comes by.
+            None if sp < tp && tp - sp < FOREIGN_BYTES && sys::is_readable(sp, tp) => {
+                Self { low: sp & !4095, high: tp, foreign: (0, 0) }
+            }
             _ => Self::UNKNOWN,
         }
     }
@@ -68,7 +75,7 @@ impl StackBounds {
         if low <= sp && sp < high && sys::is_mapped(sp, high.min(sp + FOREIGN_BYTES)) {
             return high.min(sp + FOREIGN_BYTES);
         }
-        let Some(vma) = sys::vma_at(sp) else { return 0 };
+        let Some(vma) = sys::vma_at(sp) else { return self.unknown_high(sp) };
         let main_end = elf::main_stack_end();
         if vma.start < main_end && main_end <= vma.end {
             (self.low, self.high) = (vma.start, main_end); // the main stack, deeper than assumed
@@ -76,5 +83,16 @@ impl StackBounds {
         }
         self.foreign = (vma.start, vma.end);
         vma.end.min(sp + FOREIGN_BYTES)
+    }
+
+    /// [`Self::foreign_high`] without `/proc`.
+    fn unknown_high(&mut self, sp: usize) -> usize {
+        if sp < self.low && self.low - sp < FOREIGN_BYTES && sys::is_readable(sp, self.low) {
+            self.low = sp & !4095; // guard pages, which cannot be read, part stacks
+            return self.high;
+        }
+        let page = sp & !4095;
+        let readable = |&end: &usize| sys::is_readable(end - 4096, end);
+        (page + 4096..page + UNKNOWN_BYTES).step_by(4096).take_while(readable).last().unwrap_or(0)
     }
 }

@@ -18,7 +18,7 @@ use tmq_wire::record::{NO_STACK, ROOT_TRUNCATED};
 use super::chain::{BpUse, Found, Frame, MAX_FRAMES, read};
 use super::step::{End, Step, is_verifying};
 use crate::nodes::{Key, Path};
-use crate::process::Process;
+use crate::process::{self, Process};
 use crate::thread::ThreadState;
 use crate::verify;
 
@@ -62,7 +62,10 @@ fn capture_changed(
     let leaf = Frame { pc_slot: sp, pc, bp, sp: sp as u64 + 8, ..Frame::EMPTY };
     let depth = process.max_depth.load(Relaxed) as usize;
     if state.bounds.contains(sp) && depth == 0 {
-        let node = walk(process, state, &leaf, compared);
+        let mut node = walk(process, state, &leaf, compared);
+        if state.epoch != process::epoch() {
+            node = walk_again(process, state, &leaf);
+        }
         if is_verifying(process) {
             count_down_to_verify(process, state, leaf);
         }
@@ -70,6 +73,17 @@ fn capture_changed(
     } else {
         capture_uncached(process, state, &leaf, if depth == 0 { MAX_FRAMES } else { depth.min(MAX_FRAMES) })
     }
+}
+
+/// While the stack was walked, code was found to lie where other code had been, or code was unloaded: rules that were used
+/// may have been those of the old one. Once more, unless that goes on and on.
+#[cold]
+#[inline(never)]
+fn walk_again(process: &Process, state: &mut ThreadState, leaf: &Frame) -> u32 {
+    state.epoch = process::epoch();
+    state.chain.clear();
+    state.chain.deep_sp = 0;
+    walk(process, state, leaf, None)
 }
 
 #[cold]
@@ -102,6 +116,11 @@ fn walk(process: &Process, state: &mut ThreadState, leaf: &Frame, mut compared: 
     let own_high = state.bounds.high();
     let mut high = own_high;
     let mut top = state.chain.len;
+    if state.chain.deep_sp != 0
+        && let Some(node) = still_deeper(process, state, leaf)
+    {
+        return node;
+    }
     if !state.chain.has_room(0) {
         return deeper(process, state, leaf);
     }
@@ -125,6 +144,8 @@ fn walk(process: &Process, state: &mut ThreadState, leaf: &Frame, mut compared: 
             (n, top) = (last, changed + 1);
         }
         if !state.chain.has_room(n) {
+            // As many frames as can be kept are further out than this one.
+            state.chain.deep_sp = n.checked_sub(MAX_FRAMES).map_or(0, |i| state.chain.fresh(i).sp);
             return deeper(process, state, leaf);
         }
         match step(process, state, n, &mut high) {
@@ -192,6 +213,7 @@ fn finish(
     own: bool,
 ) -> u32 {
     if !state.chain.can_keep(base + n) {
+        state.chain.deep_sp = (base + n).checked_sub(MAX_FRAMES + 1).map_or(0, |i| state.chain.fresh(i).sp);
         return deeper(process, state, leaf);
     }
     state.chain.root = root;
@@ -232,12 +254,27 @@ fn deeper(process: &Process, state: &mut ThreadState, leaf: &Frame) -> u32 {
     capture_uncached(process, state, leaf, KEPT_OF_DEEPER)
 }
 
+/// Recursion beyond what is kept calls the hooks at each of its levels: to walk the whole stack each time, only to find
+/// that it is still too deep, would take a hundred times as long as the frames that are kept. `None`: it may not be.
+#[cold]
+#[inline(never)]
+fn still_deeper(process: &Process, state: &mut ThreadState, leaf: &Frame) -> Option<u32> {
+    if leaf.sp > state.chain.deep_sp {
+        state.chain.deep_sp = 0; // what lies further out may change from now on
+        return None;
+    }
+    Some(deeper(process, state, leaf))
+}
+
 /// Walks from scratch and keeps nothing: with a depth limit, or on a stack that is not the thread's own.
 #[cold]
 #[inline(never)]
 fn capture_uncached(process: &Process, state: &mut ThreadState, leaf: &Frame, limit: usize) -> u32 {
     state.chain.clear();
     let (n, root) = walk_uncached(process, state, leaf, limit);
+    if root != ROOT_TRUNCATED {
+        state.chain.deep_sp = 0;
+    }
     let (mut node, mut path) = (root, Path::of_root(root));
     for i in (0..n).rev() {
         let key = key_of(node, path, state.chain.fresh(i));

@@ -187,6 +187,10 @@ pub enum LossReason {
     StackTableFull = 4,
     /// A block changed hands while recording was suspended.
     Suspended = 5,
+    /// Another `malloc` comes before the recorder's in the process: not records, but 1 for all that goes through it.
+    Bypassed = 6,
+    /// More libraries were loaded than there are numbers for: frames in later ones are recorded without their library.
+    ModuleTableFull = 7,
 }
 
 /// Number of [`LossReason`]s with room to grow.
@@ -194,8 +198,16 @@ pub const LOSS_REASONS: usize = 8;
 
 impl LossReason {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 6] =
-        [Self::NoChunk, Self::Nested, Self::AddressRange, Self::NoMemory, Self::StackTableFull, Self::Suspended];
+    pub const ALL: [Self; 8] = [
+        Self::NoChunk,
+        Self::Nested,
+        Self::AddressRange,
+        Self::NoMemory,
+        Self::StackTableFull,
+        Self::Suspended,
+        Self::Bypassed,
+        Self::ModuleTableFull,
+    ];
 
     /// Short name used in the `losses` table.
     #[must_use]
@@ -207,6 +219,8 @@ impl LossReason {
             Self::NoMemory => "no_memory",
             Self::StackTableFull => "stack_table_full",
             Self::Suspended => "suspended",
+            Self::Bypassed => "bypassed",
+            Self::ModuleTableFull => "module_table_full",
         }
     }
 }

@@ -129,7 +129,7 @@ fn sanitizer_symbol(name: &[u8]) -> Option<&'static str> {
 fn allocator(name: &[u8]) -> Option<&'static str> {
     match name {
         b"_rjem_malloc" | b"_rjem_mallocx" | b"je_malloc" | b"je_mallocx" | b"mallocx" => Some("jemalloc"),
-        b"mi_malloc" | b"mi_heap_malloc" => Some("mimalloc"),
+        b"mi_malloc" | b"mi_malloc_aligned" | b"mi_heap_malloc" => Some("mimalloc"),
         b"tc_malloc" | b"TCMallocInternalMalloc" => Some("tcmalloc"),
         b"rpmalloc" => Some("rpmalloc"),
         b"sn_malloc" | b"sn_rust_alloc" => Some("snmalloc"),
@@ -155,6 +155,8 @@ mod tests {
     fn names_tell_allocators_and_sanitizers() {
         assert_eq!(allocator(b"_rjem_malloc"), Some("jemalloc"));
         assert_eq!(allocator(b"_ZN15partition_alloc13PartitionRoot5AllocEv"), Some("PartitionAlloc"));
+        // All that Rust's crate keeps of it.
+        assert_eq!(allocator(b"mi_malloc_aligned"), Some("mimalloc"));
         assert_eq!(allocator(b"malloc"), None);
         assert_eq!(sanitizer_library(b"libasan.so.8"), Some("AddressSanitizer"));
         assert_eq!(sanitizer_library(b"libc.so.6"), None);

@@ -123,8 +123,8 @@ pub(super) fn record_into<S: Sink>(
     }
     let preload =
         Preload::new(&options.preload).map_err(|source| Error::Preload { path: options.preload.clone(), source })?;
-    let region = Region::create(&options.config).map_err(Error::system("make the shared region"))?;
     let signals = Signals::install().map_err(Error::system("handle signals"))?;
+    let region = Region::create(&options.config).map_err(Error::system("make the shared region"))?;
     let launch = Launch::prepare(&options.command, preload, &region.path(), signals.inherited()).map_err(not_run)?;
 
     let directory = options.output.clone().unwrap_or_else(|| launch::default_directory(program, launch.pid()));

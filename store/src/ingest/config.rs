@@ -118,6 +118,8 @@ pub struct Summary {
     pub broken_stacks: u64,
     /// Events that were not recorded.
     pub lost_events: u64,
+    /// Processes in which another `malloc` comes before the recorder's, so that nothing of it was seen.
+    pub bypassed_processes: u64,
     /// From the start to the last event.
     pub duration_ns: i64,
     /// Mean bytes between samples; 0: exact.

@@ -135,6 +135,13 @@ fn explain(reason: LossReason) -> &'static str {
             "There were more distinct stacks than the recorder has room for: events were kept without their stack."
         }
         LossReason::Suspended => "Blocks changed hands while recording was suspended.",
+        LossReason::Bypassed => {
+            "The program has a malloc of its own, or one preloaded before the recorder: nothing that goes through it was \
+             seen."
+        }
+        LossReason::ModuleTableFull => {
+            "There were more loads of libraries than the recorder has numbers for: frames in later ones have no function."
+        }
     }
 }
 
@@ -194,8 +201,9 @@ pub(super) fn summary(state: &State, quality: &Quality, interrupted: bool) -> Su
     let sum = |get: fn(&Process) -> u64| total(processes.iter().map(get));
     let left = sums::left(state);
     let whole = |value| whole(value).cast_unsigned();
-    let stack_only = LossReason::StackTableFull;
-    let counted = LossReason::ALL.into_iter().filter(|reason| *reason != stack_only);
+    let no_events = [LossReason::StackTableFull, LossReason::Bypassed, LossReason::ModuleTableFull];
+    let counted = LossReason::ALL.into_iter().filter(|reason| !no_events.contains(reason));
+    let is_bypassed = |p: &&Process| lost(p, LossReason::Bypassed) > 0;
     let lost_events = processes.iter().flat_map(|p| counted.clone().map(|reason| lost(p, reason)));
     let corrupt = model.losses.iter().filter(|((_, reason), _)| reason == "corrupt_stream").map(|(_, l)| l.count);
     let estimate = |rows: u64, weighted: f64| if model.sampling.is_exact() { rows } else { whole(weighted) };
@@ -214,6 +222,7 @@ pub(super) fn summary(state: &State, quality: &Quality, interrupted: bool) -> Su
         stacks: quality.stacks,
         broken_stacks: quality.broken + quality.none,
         lost_events: total(lost_events.chain(corrupt)),
+        bypassed_processes: processes.iter().filter(is_bypassed).count() as u64,
         duration_ns: model.now_ns,
         sampling_interval: state.config.sample_interval,
         verified: sum(|p| p.counters.verified),

@@ -34,6 +34,10 @@ pub(crate) fn print(summary: &Summary, ui: Ui) {
     if summary.lost_events > 0 {
         losses(summary, ui);
     }
+    if summary.bypassed_processes > 0 {
+        let processes = count(summary.bypassed_processes, "process uses", "processes use");
+        ui.warn(format_args!("{processes} a malloc that comes before tmq's: nothing that goes through it was seen"));
+    }
     let path = summary.path.display();
     ui.note(format_args!("wrote {path} ({})", size(summary.size_on_disk)));
     ui.note(format_args!("next: tmq top {path}"));

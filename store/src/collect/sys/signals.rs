@@ -41,13 +41,8 @@ static INHERITED_CLOSED: AtomicU32 = AtomicU32::new(0);
 static REMEMBER: extern "C" fn() = remember;
 
 extern "C" fn remember() {
-    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: `action` is live; a null new action only reads.
-    if unsafe { libc::sigaction(libc::SIGPIPE, std::ptr::null(), action.as_mut_ptr()) } == 0 {
-        // SAFETY: all zeros is a valid value, and the call has filled it.
-        if unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN {
-            INHERITED_IGNORED.fetch_or(bit(libc::SIGPIPE), Relaxed);
-        }
+    if action(libc::SIGPIPE, None).is_ok_and(|old| old.sa_sigaction == libc::SIG_IGN) {
+        INHERITED_IGNORED.fetch_or(bit(libc::SIGPIPE), Relaxed);
     }
     let mut mask = MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: `mask` is live; a null new mask only reads.
@@ -57,6 +52,11 @@ extern "C" fn remember() {
         // SAFETY: `mask` is live and the numbers are those of signals.
         let blocked = (1..=64).filter(|&n| unsafe { libc::sigismember(&raw const mask, n) } == 1);
         INHERITED_BLOCKED.store(blocked.fold(0, |bits, n| bits | bit(n)), Relaxed);
+    }
+    // A write beyond the limit of a file's size is an error of that write, which has to be reported, and tmq has to go on
+    // while its target does.
+    if action(libc::SIGXFSZ, None).is_ok_and(|old| old.sa_sigaction == libc::SIG_DFL) {
+        let _ = action(libc::SIGXFSZ, Some(handler(0)));
     }
     // SAFETY: no pointers are passed.
     let closed = (0..3).filter(|&fd| unsafe { libc::fcntl(fd, libc::F_GETFD) } == -1);
