@@ -1,6 +1,6 @@
 //! A table written in slices, so that long tables need little memory.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::Error;
 use crate::recording::TableFile;
@@ -13,17 +13,17 @@ const SLICE: usize = 256 << 10;
 /// A table with a single file that grows.
 #[derive(Debug)]
 pub(super) struct Output<C: Columns> {
-    writer: TableWriter,
+    dir: PathBuf,
+    /// Made when it is known whether the table is small.
+    writer: Option<TableWriter>,
     columns: C,
     values: usize,
 }
 
 impl<C: Columns> Output<C> {
     /// Begins the table's file.
-    pub(super) fn create(dir: &Path) -> Result<Self, Error> {
-        let table = C::table();
-        let writer = TableWriter::create(dir, &format!("{}.parquet", table.name), table)?;
-        Ok(Self { writer, columns: C::default(), values: 0 })
+    pub(super) fn create(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), writer: None, columns: C::default(), values: 0 }
     }
 
     /// The buffer to append to; `values` is how many values the caller is about to append to its longest column.
@@ -35,14 +35,30 @@ impl<C: Columns> Output<C> {
         Ok(&mut self.columns)
     }
 
+    fn begin(&self, rows: Option<usize>) -> Result<TableWriter, Error> {
+        let table = C::table();
+        TableWriter::create_for(&self.dir, &format!("{}.parquet", table.name), table, rows)
+    }
+
     fn flush(&mut self) -> Result<(), Error> {
         self.values = 0;
-        self.writer.write(&self.columns.take())
+        let mut writer = match self.writer.take() {
+            Some(writer) => writer,
+            None => self.begin(None)?,
+        };
+        writer.write(&self.columns.take())?;
+        self.writer = Some(writer);
+        Ok(())
     }
 
     /// Completes the file.
     pub(super) fn finish(mut self) -> Result<TableFile, Error> {
-        self.flush()?;
-        self.writer.finish()
+        let batch = self.columns.take();
+        let mut writer = match self.writer.take() {
+            Some(writer) => writer,
+            None => self.begin(Some(batch.num_rows()))?,
+        };
+        writer.write(&batch)?;
+        writer.finish()
     }
 }

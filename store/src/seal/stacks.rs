@@ -35,8 +35,8 @@ pub(super) fn write(dir: &Path, code: &Code, frames: &Frames, progress: Progress
     progress(SealProgress::Table("stacks"));
     let paths = Paths::new(code, frames);
     let mut quality = Quality::default();
-    let mut stacks = Output::<StacksColumns>::create(dir)?;
-    let mut positions = Output::<StackFramesColumns>::create(dir)?;
+    let mut stacks = Output::<StacksColumns>::create(dir);
+    let mut positions = Output::<StackFramesColumns>::create(dir);
     let mut first = FirstSeen::new(frames);
     let mut list = Vec::new();
     for (id, stack) in code.stacks.iter().enumerate() {
@@ -159,7 +159,7 @@ impl Paths {
     }
 
     fn write_callsites(&self, dir: &Path, code: &Code, frames: &Frames) -> Result<TableFile, Error> {
-        let mut output = Output::<CallsitesColumns>::create(dir)?;
+        let mut output = Output::<CallsitesColumns>::create(dir);
         if let Some(unknown) = frames.unknown {
             let row = CallsitesRow { callsite_id: 0, parent_id: None, frame_id: unknown as i32, depth: 0 };
             output.buffer(1)?.push(row);

@@ -27,7 +27,8 @@ use crate::schema::Columns;
 /// The file cannot be written; an older one is intact then.
 pub fn write_table<C: Columns>(dir: &Path, columns: &mut C) -> Result<TableFile, Error> {
     let name = format!("{}.parquet", C::table().name);
-    let mut writer = TableWriter::create(dir, &name, C::table())?;
-    writer.write(&columns.take())?;
+    let batch = columns.take();
+    let mut writer = TableWriter::create_for(dir, &name, C::table(), Some(batch.num_rows()))?;
+    writer.write(&batch)?;
     writer.finish()
 }

@@ -76,7 +76,8 @@ impl PartWriter {
     pub(crate) fn create(dir: &Path, name: &str, sampling: Sampling, columns: PartColumns) -> Result<Self, Error> {
         let (unfinished, counted) = Unfinished::create(dir, name, &ALLOCATIONS)?;
         let begin = || -> ParquetResult<_> {
-            let writer = ArrowWriter::try_new(counted, ALLOCATIONS.schema(), Some(writer_properties(&ALLOCATIONS)))?;
+            let writer =
+                ArrowWriter::try_new(counted, ALLOCATIONS.schema(), Some(writer_properties(&ALLOCATIONS, None)))?;
             // The Arrow writer has put the schema into the metadata; the rows come without it.
             Ok(writer.into_serialized_writer()?.0)
         };

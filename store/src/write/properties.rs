@@ -49,13 +49,18 @@ fn sorted_by(table: &Table) -> Option<usize> {
     table.columns.iter().position(|c| c.name == name)
 }
 
-/// Writer properties of a table.
-pub(super) fn writer_properties(table: &Table) -> WriterProperties {
+/// Rows of a table that is not worth a compressor for each column, which takes longer to make than to write the table.
+pub(crate) const SMALL_ROWS: usize = 1000;
+
+/// Writer properties of a table that will have so many rows; `None`: many.
+pub(super) fn writer_properties(table: &Table, rows: Option<usize>) -> WriterProperties {
+    let is_small = rows.is_some_and(|rows| rows <= SMALL_ROWS);
     let zstd = Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default());
+    let compression = if is_small { Compression::UNCOMPRESSED } else { zstd };
     let mut builder = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_2_0)
         .set_created_by(concat!("tmq ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(zstd)
+        .set_compression(compression)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_statistics_enabled(EnabledStatistics::Page);

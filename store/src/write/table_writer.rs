@@ -26,8 +26,18 @@ impl TableWriter {
     /// # Errors
     /// The file cannot be created.
     pub fn create(dir: &Path, name: &str, table: &'static Table) -> Result<Self, Error> {
+        Self::create_for(dir, name, table, None)
+    }
+
+    /// As [`TableWriter::create`], for so many rows, if that is known.
+    pub(crate) fn create_for(
+        dir: &Path,
+        name: &str,
+        table: &'static Table,
+        rows: Option<usize>,
+    ) -> Result<Self, Error> {
         let (unfinished, counted) = Unfinished::create(dir, name, table)?;
-        let writer = ArrowWriter::try_new(counted, table.schema(), Some(writer_properties(table)))
+        let writer = ArrowWriter::try_new(counted, table.schema(), Some(writer_properties(table, rows)))
             .map_err(Error::parquet("write", unfinished.path()))?;
         Ok(Self { unfinished, writer, rows: 0 })
     }
