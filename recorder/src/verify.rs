@@ -103,24 +103,15 @@ fn compare_with_oracle(process: &Process, state: &ThreadState, leaf: Frame) -> b
 fn build(process: &Process) -> Oracle {
     let mut unwinder = UnwinderX86_64::new();
     process.modules.for_each_loaded(|object| {
-        // SAFETY: a loaded object's mapping stays while it is loaded; the unwinder is rebuilt when modules change, and
-        // reads only entries of addresses on live stacks.
-        let bytes = |from: usize| unsafe { core::slice::from_raw_parts(from as *const u8, object.tables.1 - from) };
+        // SAFETY: the segment stays mapped while the module is loaded. The unwinder reads only entries of addresses on live
+        // stacks, whose modules cannot be unloaded, and is rebuilt when modules change.
+        let bytes = |from: usize| unsafe { core::slice::from_raw_parts(from as *const u8, object.tables_end - from) };
         let svma = |address: usize| address.wrapping_sub(object.bias) as u64;
-        if !(object.tables.0..object.tables.1).contains(&object.eh_frame_hdr) {
-            return;
-        }
-        // SAFETY: `.eh_frame_hdr` begins with four bytes and, in the usual encoding, a pc-relative pointer.
-        let relative = unsafe { ((object.eh_frame_hdr + 4) as *const i32).read_unaligned() };
-        let eh_frame = (object.eh_frame_hdr + 4).wrapping_add_signed(relative as isize);
-        if !(object.tables.0..object.tables.1).contains(&eh_frame) {
-            return;
-        }
         let info = ExplicitModuleSectionInfo {
             base_svma: svma(object.start),
-            eh_frame_svma: Some(svma(eh_frame)..svma(object.tables.1)),
-            eh_frame: Some(bytes(eh_frame)),
-            eh_frame_hdr_svma: Some(svma(object.eh_frame_hdr)..svma(object.tables.1)),
+            eh_frame_svma: Some(svma(object.eh_frame)..svma(object.tables_end)),
+            eh_frame: Some(bytes(object.eh_frame)),
+            eh_frame_hdr_svma: Some(svma(object.eh_frame_hdr)..svma(object.tables_end)),
             eh_frame_hdr: Some(bytes(object.eh_frame_hdr)),
             ..Default::default()
         };
