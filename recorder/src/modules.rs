@@ -134,16 +134,16 @@ impl Modules {
         }
     }
 
-    /// Number of module instances seen so far.
+    /// Number of loads seen so far, those counted of modules that came back.
     #[must_use]
-    pub fn count(&self) -> usize {
-        self.count.load(Acquire)
+    pub fn loads(&self) -> u32 {
+        self.loads.load(Acquire)
     }
 
     /// Calls `f` with the tables of every module that was seen and is loaded. Another thread may just be unloading
     /// it, so nothing of it is read here.
     pub fn for_each_loaded(&self, mut f: impl FnMut(&Tables)) {
-        for module in (0..self.count()).map(|i| self.module(i)) {
+        for module in (0..self.count.load(Acquire)).map(|i| self.module(i)) {
             let (start, end) = (module.start.load(Relaxed), module.end.load(Relaxed));
             let eh_frame = module.eh_frame.load(Relaxed);
             if module.retired.load(Relaxed) == 0 && eh_frame != 0 && self.range_at(start as u64) == Some((start, end)) {

@@ -24,7 +24,7 @@ struct Oracle {
     unwinder: UnwinderX86_64<&'static [u8], MustNotAllocateDuringUnwind>,
     cache: CacheX86_64<MustNotAllocateDuringUnwind>,
     epoch: u64,
-    modules: usize,
+    loads: u32,
 }
 
 static ORACLE: AtomicPtr<Oracle> = AtomicPtr::new(core::ptr::null_mut());
@@ -65,7 +65,7 @@ fn compare_with_oracle(process: &Process, state: &ThreadState, leaf: Frame) -> b
     let mut oracle = ORACLE.load(Acquire);
     // SAFETY: used under the lock only, and never freed.
     let fresh = !oracle.is_null()
-        && unsafe { (*oracle).epoch == process::epoch() && (*oracle).modules == process.modules.count() };
+        && unsafe { (*oracle).epoch == process::epoch() && (*oracle).loads == process.modules.loads() };
     if !fresh {
         oracle = Box::into_raw(Box::new(build(process)));
         ORACLE.store(oracle, Release);
@@ -118,5 +118,5 @@ fn build(process: &Process) -> Oracle {
         let range = object.start as u64..object.end as u64;
         unwinder.add_module(Module::new("".into(), range, object.start as u64, info));
     });
-    Oracle { unwinder, cache: CacheX86_64::new_in(), epoch: process::epoch(), modules: process.modules.count() }
+    Oracle { unwinder, cache: CacheX86_64::new_in(), epoch: process::epoch(), loads: process.modules.loads() }
 }
