@@ -83,6 +83,21 @@ pub fn object_at(function: usize, address: usize) -> Option<Object> {
     Some(Object { start, end, bias, link_map, eh_frame_hdr, tables })
 }
 
+/// Address of the `.eh_frame` of an object that is not unloaded meanwhile, as its `.eh_frame_hdr` says in the usual
+/// encoding.
+#[must_use]
+pub fn eh_frame(object: &Object) -> Option<usize> {
+    let field = object.eh_frame_hdr + 4;
+    let tables = object.tables.0..object.tables.1.saturating_sub(8);
+    if !tables.contains(&object.eh_frame_hdr) {
+        return None;
+    }
+    // SAFETY: the header and the pc-relative pointer in it lie inside the mapping, checked above.
+    let relative = unsafe { (field as *const i32).read_unaligned() };
+    let address = field.wrapping_add_signed(relative as isize);
+    tables.contains(&address).then_some(address)
+}
+
 /// First address of the object that contains `address`, and the first behind it. `function` as in [`object_at`].
 #[must_use]
 pub fn range_at(function: usize, address: usize) -> Option<(usize, usize)> {

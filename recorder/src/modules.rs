@@ -31,6 +31,9 @@ struct Module {
     start: AtomicUsize,
     end: AtomicUsize,
     bias: AtomicUsize,
+    eh_frame_hdr: AtomicUsize,
+    eh_frame: AtomicUsize,
+    tables_end: AtomicUsize,
     /// Hash of path and build-id; 0: it has no build-id, so another file may have come to its path.
     identity: AtomicU64,
     /// When it was loaded, among all loads.
@@ -44,6 +47,23 @@ struct Scratch {
     path: [u8; 2048],
     build_id: [u8; MAX_BUILD_ID],
     slots: [Slot; MAX_PAYLOAD_SLOTS],
+}
+
+/// A module, and where its call frame information is.
+#[derive(Clone, Copy, Debug)]
+pub struct Tables {
+    /// First address.
+    pub start: usize,
+    /// First address behind it.
+    pub end: usize,
+    /// Load bias.
+    pub bias: usize,
+    /// Address of `.eh_frame_hdr`.
+    pub eh_frame_hdr: usize,
+    /// Address of `.eh_frame`.
+    pub eh_frame: usize,
+    /// Behind the segment that both lie in.
+    pub tables_end: usize,
 }
 
 /// The modules of a process image.
@@ -114,19 +134,21 @@ impl Modules {
         }
     }
 
-    /// Number of module instances seen so far.
+    /// Number of loads seen so far, those counted of modules that came back.
     #[must_use]
-    pub fn count(&self) -> usize {
-        self.count.load(Acquire)
+    pub fn loads(&self) -> u32 {
+        self.loads.load(Acquire)
     }
 
-    /// Calls `f` with every module that was seen and is loaded.
-    pub fn for_each_loaded(&self, mut f: impl FnMut(&elf::Object)) {
-        for module in (0..self.count()).map(|i| self.module(i)) {
-            if module.retired.load(Relaxed) == 0
-                && let Some(object) = self.object_at(module.start.load(Relaxed) as u64)
-            {
-                f(&object);
+    /// Calls `f` with the tables of every module that was seen and is loaded. Another thread may just be unloading
+    /// it, so nothing of it is read here.
+    pub fn for_each_loaded(&self, mut f: impl FnMut(&Tables)) {
+        for module in (0..self.count.load(Acquire)).map(|i| self.module(i)) {
+            let (start, end) = (module.start.load(Relaxed), module.end.load(Relaxed));
+            let eh_frame = module.eh_frame.load(Relaxed);
+            if module.retired.load(Relaxed) == 0 && eh_frame != 0 && self.range_at(start as u64) == Some((start, end)) {
+                let (bias, eh_frame_hdr) = (module.bias.load(Relaxed), module.eh_frame_hdr.load(Relaxed));
+                f(&Tables { start, end, bias, eh_frame_hdr, eh_frame, tables_end: module.tables_end.load(Relaxed) });
             }
         }
     }
@@ -209,6 +231,9 @@ impl Modules {
         module.start.store(object.start, Relaxed);
         module.end.store(object.end, Relaxed);
         module.bias.store(object.bias, Relaxed);
+        module.eh_frame_hdr.store(object.eh_frame_hdr, Relaxed);
+        module.eh_frame.store(elf::eh_frame(object).unwrap_or(0), Relaxed);
+        module.tables_end.store(object.tables.1, Relaxed);
         module.identity.store(identity, Relaxed);
         module.load.store(self.loads.fetch_add(1, Relaxed) + 1, Relaxed);
         module.retired.store(0, Release);

@@ -24,7 +24,7 @@ struct Oracle {
     unwinder: UnwinderX86_64<&'static [u8], MustNotAllocateDuringUnwind>,
     cache: CacheX86_64<MustNotAllocateDuringUnwind>,
     epoch: u64,
-    modules: usize,
+    loads: u32,
 }
 
 static ORACLE: AtomicPtr<Oracle> = AtomicPtr::new(core::ptr::null_mut());
@@ -65,7 +65,7 @@ fn compare_with_oracle(process: &Process, state: &ThreadState, leaf: Frame) -> b
     let mut oracle = ORACLE.load(Acquire);
     // SAFETY: used under the lock only, and never freed.
     let fresh = !oracle.is_null()
-        && unsafe { (*oracle).epoch == process::epoch() && (*oracle).modules == process.modules.count() };
+        && unsafe { (*oracle).epoch == process::epoch() && (*oracle).loads == process.modules.loads() };
     if !fresh {
         oracle = Box::into_raw(Box::new(build(process)));
         ORACLE.store(oracle, Release);
@@ -103,29 +103,20 @@ fn compare_with_oracle(process: &Process, state: &ThreadState, leaf: Frame) -> b
 fn build(process: &Process) -> Oracle {
     let mut unwinder = UnwinderX86_64::new();
     process.modules.for_each_loaded(|object| {
-        // SAFETY: a loaded object's mapping stays while it is loaded; the unwinder is rebuilt when modules change, and
-        // reads only entries of addresses on live stacks.
-        let bytes = |from: usize| unsafe { core::slice::from_raw_parts(from as *const u8, object.tables.1 - from) };
+        // SAFETY: the segment stays mapped while the module is loaded. The unwinder reads only entries of addresses on live
+        // stacks, whose modules cannot be unloaded, and is rebuilt when modules change.
+        let bytes = |from: usize| unsafe { core::slice::from_raw_parts(from as *const u8, object.tables_end - from) };
         let svma = |address: usize| address.wrapping_sub(object.bias) as u64;
-        if !(object.tables.0..object.tables.1).contains(&object.eh_frame_hdr) {
-            return;
-        }
-        // SAFETY: `.eh_frame_hdr` begins with four bytes and, in the usual encoding, a pc-relative pointer.
-        let relative = unsafe { ((object.eh_frame_hdr + 4) as *const i32).read_unaligned() };
-        let eh_frame = (object.eh_frame_hdr + 4).wrapping_add_signed(relative as isize);
-        if !(object.tables.0..object.tables.1).contains(&eh_frame) {
-            return;
-        }
         let info = ExplicitModuleSectionInfo {
             base_svma: svma(object.start),
-            eh_frame_svma: Some(svma(eh_frame)..svma(object.tables.1)),
-            eh_frame: Some(bytes(eh_frame)),
-            eh_frame_hdr_svma: Some(svma(object.eh_frame_hdr)..svma(object.tables.1)),
+            eh_frame_svma: Some(svma(object.eh_frame)..svma(object.tables_end)),
+            eh_frame: Some(bytes(object.eh_frame)),
+            eh_frame_hdr_svma: Some(svma(object.eh_frame_hdr)..svma(object.tables_end)),
             eh_frame_hdr: Some(bytes(object.eh_frame_hdr)),
             ..Default::default()
         };
         let range = object.start as u64..object.end as u64;
         unwinder.add_module(Module::new("".into(), range, object.start as u64, info));
     });
-    Oracle { unwinder, cache: CacheX86_64::new_in(), epoch: process::epoch(), modules: process.modules.count() }
+    Oracle { unwinder, cache: CacheX86_64::new_in(), epoch: process::epoch(), loads: process.modules.loads() }
 }
