@@ -37,12 +37,14 @@ struct Slot {
 struct Region {
     how: How,
     slot: Slot,
+    /// `RegionHeader::processes_touched`.
+    touched: AtomicU32,
     next_incarnation: AtomicU32,
 }
 
 impl Region {
     fn new(how: How) -> Self {
-        Self { how, slot: Slot::default(), next_incarnation: AtomicU32::new(1) }
+        Self { how, slot: Slot::default(), touched: AtomicU32::new(0), next_incarnation: AtomicU32::new(1) }
     }
 
     /// `Region::claim_process` and `register` of `recorder/src/process.rs`, a loss, and the image's end.
@@ -53,6 +55,7 @@ impl Region {
         {
             return;
         }
+        self.touched.fetch_max(1, Relaxed);
         let incarnation = self.next_incarnation.fetch_add(1, Relaxed);
         slot.incarnation.store(incarnation, Relaxed);
         slot.state.store(PROCESS_LIVE, self.how.live);
@@ -63,6 +66,9 @@ impl Region {
 
     /// `Processes::find`, `counters` and `release` of `store/src/collect/processes.rs`.
     fn collect(&self, seen: &mut Vec<u32>) {
+        if self.touched.load(Acquire) == 0 {
+            return;
+        }
         let slot = &self.slot;
         let state = slot.state.load(self.how.see);
         if state == PROCESS_LIVE || state == PROCESS_ENDED {
