@@ -29,6 +29,7 @@
 mod catalog;
 mod error;
 pub mod functions;
+mod grouping;
 mod info;
 mod memory;
 mod moment;

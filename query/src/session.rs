@@ -19,6 +19,7 @@ use datafusion::sql::parser::DFParserBuilder;
 use tmq_store::schema::TABLES;
 
 use crate::catalog::{CATALOG, Catalog, PUBLIC, RESERVED};
+use crate::grouping::SmallKeys;
 use crate::planner::Planner;
 use crate::recording::Opened;
 use crate::relations::{RELATIONS, Relations};
@@ -263,8 +264,12 @@ fn context(options: &SessionOptions) -> Result<SessionContext, Error> {
     if let Some(threads) = options.threads {
         config = config.with_target_partitions(threads.max(1));
     }
-    let state =
-        SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .with_physical_optimizer_rule(Arc::new(SmallKeys))
+        .build();
     let context = SessionContext::new_with_state(state);
     for function in functions::all() {
         context.register_udf(Arc::unwrap_or_clone(function));

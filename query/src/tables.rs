@@ -12,6 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::Session;
+use datafusion::common::stats::Precision;
 use datafusion::common::{DataFusionError, Result, ScalarValue, Statistics};
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
@@ -33,6 +34,11 @@ use tokio::sync::OnceCell;
 
 /// Name of the column that tells the recordings of a session apart.
 pub(crate) const RECORDING: &str = "recording";
+
+/// Columns that have few different texts, which footers do not tell.
+const FEW_TEXTS: [&str; 1] = ["kind"];
+/// About how many.
+const FEW: usize = 8;
 
 /// One table over the files of one or more recordings.
 #[derive(Debug)]
@@ -82,7 +88,13 @@ impl RecordingTable {
         let schema = self.schema.file_schema();
         let mut files = Vec::with_capacity(self.files.len());
         for file in &self.files {
-            let meta = format.infer_stats_and_ordering(state, &store, Arc::clone(schema), &file.object_meta).await?;
+            let mut meta =
+                format.infer_stats_and_ordering(state, &store, Arc::clone(schema), &file.object_meta).await?;
+            for column in FEW_TEXTS.iter().filter_map(|name| schema.index_of(name).ok()) {
+                if let Some(known) = meta.statistics.column_statistics.get_mut(column) {
+                    known.distinct_count = Precision::Inexact(FEW);
+                }
+            }
             files.push(file.clone().with_statistics(Arc::new(meta.statistics)));
         }
         let each = files.iter().filter_map(|f| f.statistics.as_deref());

@@ -2,6 +2,7 @@
 //!
 //! - `contract`: what CPython's tracemalloc answers, in Rust types, in SQL, in pickles.
 //! - `duckdb`: the canned questions in another engine.
+//! - `grouping`: groups of small keys beside DataFusion's.
 //! - `moments`: several moments side by side, addresses.
 //! - `reports`: every report against a naive computation.
 //! - `session`: opening, several recordings, permissions.
@@ -12,6 +13,7 @@
 
 mod contract;
 mod duckdb;
+mod grouping;
 mod moments;
 mod reports;
 mod session;

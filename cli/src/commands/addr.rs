@@ -1,5 +1,7 @@
 //! `tmq addr`: the history of an address.
 
+use std::path::Path;
+
 use clap::Args;
 use tmq_query::report::{Address, Report};
 
@@ -68,7 +70,10 @@ fn parse_address(text: &str) -> Result<u64> {
     };
     parsed.map_err(|_| {
         let hex = u64::from_str_radix(text, 16).is_ok();
-        Error::new(if hex {
+        let is_recording = text.contains(['@', '/']) || text.ends_with(".tmq") || Path::new(text).exists();
+        Error::new(if is_recording {
+            format!("the address comes first: tmq addr 0x... {text}")
+        } else if hex {
             format!("not a decimal number; write 0x{text} if it is hexadecimal")
         } else {
             "not an address: write 0x and hexadecimal digits".to_owned()
@@ -86,5 +91,15 @@ mod tests {
         assert_eq!(parse_address("31").unwrap(), 31);
         assert!(parse_address("1f").unwrap_err().to_string().contains("write 0x1f"));
         assert!(parse_address("zz").is_err());
+    }
+
+    #[test]
+    fn a_recording_in_the_place_of_the_address_is_recognised() {
+        for text in ["app.tmq", "app.tmq@end", "@1s", "runs/app"] {
+            assert_eq!(
+                parse_address(text).unwrap_err().to_string(),
+                format!("the address comes first: tmq addr 0x... {text}")
+            );
+        }
     }
 }

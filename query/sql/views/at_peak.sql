@@ -15,7 +15,7 @@ sites AS (
     GROUP BY s.user_leaf_frame_id
 )
 SELECT
-    f.function AS function, -- Function of the site; `??` if unknown.
+    f.site AS function, -- Function of the site; module and offset if neither it nor a line is known.
     f.filename AS filename, -- Its source file, or its module's path where there is no line information.
     f.lineno AS lineno, -- Its line; 0 if unknown.
     f.module AS module, -- Name of its module.
@@ -25,5 +25,5 @@ SELECT
     format_size(sum(t.bytes)) AS readable -- The bytes with a unit.
 FROM sites AS t
 JOIN frames_named AS f ON f.frame_id = t.frame_id
-GROUP BY f.function, f.filename, f.lineno, f.module
+GROUP BY f.site, f.filename, f.lineno, f.module
 ORDER BY bytes DESC, blocks DESC, function DESC, filename DESC, lineno DESC

@@ -4,6 +4,10 @@
 SELECT
     f.frame_id AS frame_id, -- Key; see `frames`.
     f.function AS function, -- Function; `??` if unknown.
+    CASE
+        WHEN f.function = '??' AND f.line = 0 THEN COALESCE(m.name || '+0x' || to_hex(f.offset), '??')
+        ELSE f.function
+    END AS site, -- Function; where neither it nor a line is known, module and offset of the call.
     f.file AS filename, -- Source file, or the module's path where there is no line information.
     f.line AS lineno, -- Line; 0 if unknown.
     COALESCE(m.name, '<unknown>') AS module, -- Name of the module; `<unknown>` outside every module.

@@ -14,10 +14,11 @@ WITH ages AS (
             WHEN free_ns - alloc_ns < 1000000000 THEN 7
             ELSE 8
         END AS class,
-        size,
-        weight
+        sum(weight) AS blocks,
+        sum(size * weight) AS bytes
     FROM allocations
     WHERE domain = 0
+    GROUP BY 1
 )
 SELECT
     class AS class, -- Number of the class, shortest first.
@@ -32,8 +33,7 @@ SELECT
         WHEN 8 THEN '1 s and more'
         ELSE 'never freed'
     END AS lifetime, -- The class in words.
-    CAST(round(sum(weight)) AS BIGINT) AS blocks, -- Allocations.
-    CAST(round(sum(size * weight)) AS BIGINT) AS bytes -- Their bytes.
+    CAST(round(blocks) AS BIGINT) AS blocks, -- Allocations.
+    CAST(round(bytes) AS BIGINT) AS bytes -- Their bytes.
 FROM ages
-GROUP BY class
 ORDER BY class

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::counted::Counted;
 use super::sql::source;
-use super::template::{files, fill, tidy};
+use super::template::{files, fill, inline, tidy};
 use super::{Filters, GroupBy, Measure};
 use crate::recording::Opened;
 use crate::{Error, Moment};
@@ -53,15 +53,19 @@ pub(crate) fn traced_memory_sql(
     if from > at {
         return Err(Error::Report(format!("the window is empty: {since} is after {moment}")));
     }
-    let domains = if source.opened.is_imported() { "TRUE" } else { "domain = 0" };
-    let live = source.live(moment)?;
-    let values = [
-        ("schema", source.schema.as_str()),
-        ("what", &format!("{since} to {moment}").replace('\n', " ")),
-        ("domains", domains),
-        ("live", &live),
-        ("at", &at.to_string()),
-        ("since", &from.to_string()),
-    ];
-    Ok(tidy(&fill(files::traced_memory, &values)))
+    let imported = source.opened.is_imported();
+    let schema = ("schema", source.schema.as_str());
+    let domains = ("domains", if imported { "TRUE" } else { "domain = 0" });
+    let live = match moment {
+        Moment::End => inline(files::traced_stored, &[schema, domains]),
+        _ => inline(files::traced_now, &[schema, domains, ("where", &source.live(moment)?)]),
+    };
+    let what = format!("{since} to {moment}").replace('\n', " ");
+    let (until, since) = (at.to_string(), from.to_string());
+    let values =
+        [schema, domains, ("what", what.as_str()), ("live", live.as_str()), ("at", until.as_str()), ("since", &since)];
+    // Peaks that sealing found are those of the heap.
+    let peak = source.opened.moments.iter().find(|m| m.1 == "peak");
+    let has_peak = !imported && peak.is_some_and(|peak| (from..=at).contains(&peak.2));
+    Ok(tidy(&fill(if has_peak { files::traced_peak } else { files::traced_memory }, &values)))
 }

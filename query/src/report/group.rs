@@ -15,7 +15,8 @@ use crate::Error;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GroupBy {
-    /// Function and line of the frame a person would name (function and module where there is no line).
+    /// Function and line of the frame a person would name (function and module where there is no line, module and offset
+    /// where there is no name either).
     Site,
     /// File and line of the most recent frame, as in tracemalloc.
     Lineno,

@@ -40,6 +40,8 @@ const FRAMES: &str = "by_frame{n} AS g LEFT JOIN {schema}frames_named AS f ON f.
 const FILENAME: Column = ("filename", "COALESCE(f.filename, '<unknown>')");
 const LINENO: Column = ("lineno", "COALESCE(f.lineno, 0)");
 const FUNCTION: Column = ("function", "COALESCE(f.function, '??')");
+/// A function, or a place in a module without names: stripped programs would be one site otherwise.
+const SITE_NAME: Column = ("site", "COALESCE(f.site, '??')");
 const MODULE: Column = ("module", "COALESCE(f.module, '<unknown>')");
 
 const NOTHING: Shown = Shown {
@@ -61,14 +63,17 @@ const LINE: Shown = Shown {
 };
 
 static SITE: Keys = Keys {
-    keys: &[FUNCTION, FILENAME, LINENO, MODULE],
+    keys: &[SITE_NAME, FILENAME, LINENO, MODULE],
     rest: &[],
     from: FRAMES,
     shown: Shown {
+        function: "site",
+        traceback: "make_array(named_struct('filename', filename, 'lineno', lineno, 'function', site))",
         // Imported snapshots have lines without functions.
-        label: "CASE WHEN lineno > 0 AND function = '??' THEN filename || ':' || CAST(lineno AS VARCHAR) \
-                WHEN lineno > 0 THEN function || ' (' || filename || ':' || CAST(lineno AS VARCHAR) || ')' \
-                ELSE function || ' [' || module || ']' END",
+        label: "CASE WHEN lineno > 0 AND site = '??' THEN filename || ':' || CAST(lineno AS VARCHAR) \
+                WHEN lineno > 0 THEN site || ' (' || filename || ':' || CAST(lineno AS VARCHAR) || ')' \
+                WHEN starts_with(site, module || '+0x') THEN site \
+                ELSE site || ' [' || module || ']' END",
         ..LINE
     },
 };

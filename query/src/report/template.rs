@@ -19,7 +19,8 @@ pub(crate) mod files {
     templates! {
         address, by_stack, changes, counted_rows, counted_stored, frames_every, frames_leaf, frames_matching, frames_of_stack,
         frames_once, groups, kept, lines, lines_of, result_diff, result_diff_tracebacks, result_groups,
-        result_tracebacks, side, snapshot, snapshot_blocks, snapshot_stacks, stacks_by_any, stacks_by_leaf, texts_of, traced_memory, tracebacks,
+        result_tracebacks, side, snapshot, snapshot_blocks, snapshot_stacks, stacks_by_any, stacks_by_leaf, texts_of,
+        traced_memory, traced_now, traced_peak, traced_stored, tracebacks,
     }
 }
 
