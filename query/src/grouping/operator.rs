@@ -200,7 +200,7 @@ impl Sums {
         for aggregate in &mut self.aggregates {
             let values = aggregate.arguments.iter().map(array).collect::<Result<Vec<ArrayRef>>>()?;
             let filter = aggregate.filter.as_ref().map(array).transpose()?;
-            let filter = filter.as_ref().map(|filter| filter.as_boolean());
+            let filter = filter.as_ref().map(AsArray::as_boolean);
             aggregate.accumulator.update_batch(&values, &self.numbers, filter, self.groups.len())?;
         }
         Ok(())

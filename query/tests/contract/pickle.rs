@@ -131,7 +131,7 @@ fn damaged_dumps_load_or_say_where_they_are_damaged() {
             Err(other) => panic!("round {round}: {other}"),
         }
     }
-    assert!(loaded > 100 && refused > 1000, "{loaded} loaded, {refused} refused");
+    assert!(loaded > 20 && refused > 1000, "{loaded} loaded, {refused} refused");
 }
 
 #[test]
