@@ -22,6 +22,7 @@ pub use record::{DecodeError, Decoder, Record};
 ///
 /// Changelog:
 /// - 1: first version.
+/// - 2: the header counts the process slots that were in use; losses of two more kinds.
 pub const WIRE_VERSION: u32 = 2;
 
 /// First eight bytes of a region.

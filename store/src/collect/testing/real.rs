@@ -1,7 +1,7 @@
 //! Recordings with the preload library of this build, where there is one.
 
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::record::{Directory, alone, options};
 use super::sink::Check;
@@ -10,11 +10,23 @@ use crate::collect::record::{Ended, record_into};
 use crate::collect::{Error, Exit, Options, record};
 use crate::ingest::{SealOptions, SealProgress};
 
-/// The library that a workspace build puts beside the test binaries.
+/// The library that `cargo build` puts beside the test binaries, unless it is older than what it is made of: `cargo test`
+/// alone leaves an old one as it is.
 fn library() -> Option<PathBuf> {
     let own = std::env::current_exe().ok()?;
     let built = own.parent()?.parent()?.join("libtmq_preload.so");
-    built.exists().then_some(built)
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?.join("recorder");
+    (modified(&built)? >= newest(&sources)?).then_some(built)
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    path.metadata().ok()?.modified().ok()
+}
+
+/// When something in a directory was last changed.
+fn newest(directory: &Path) -> Option<SystemTime> {
+    let entries = directory.read_dir().ok()?.flatten().map(|entry| entry.path());
+    entries.filter_map(|path| if path.is_dir() { newest(&path) } else { modified(&path) }).max()
 }
 
 fn record_checked(command: &[&str], chunks: u32) -> Option<(Ended, Check)> {
