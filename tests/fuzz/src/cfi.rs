@@ -44,7 +44,9 @@ pub fn run(data: &[u8]) {
         // SAFETY: the image fits the readable pages, which nobody else uses.
         unsafe { std::ptr::copy_nonoverlapping(image.as_ptr(), start as *mut u8, image.len()) };
         let eh_frame_hdr = start + header;
-        let object = Object { start, end: start + image.len(), bias: start, link_map: std::ptr::null(), eh_frame_hdr };
+        let end = start + image.len();
+        let tables = (start, end);
+        let object = Object { start, end, bias: start, link_map: std::ptr::null(), eh_frame_hdr, tables };
         for pc in &pcs {
             let _ = cfi::find(&object, eh_frame_hdr.wrapping_add_signed(*pc as isize) as u64);
         }
