@@ -129,7 +129,9 @@ impl Births {
         let made = self.forks.and_then(|before| forks()?.checked_sub(before));
         let window = window(made, limit);
         let first = self.first;
-        move |pid| window.is_none_or(|(limit, width)| (u64::from(pid) + limit - u64::from(first)) % limit < width)
+        move |pid| {
+            window.is_none_or(|(limit, width)| (u64::from(pid) + limit - u64::from(first) % limit) % limit < width)
+        }
     }
 }
 
