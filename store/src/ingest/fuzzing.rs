@@ -27,13 +27,17 @@ impl Unwritten {
         self.0.apply(input, &mut check).expect("nothing is written");
     }
 
-    /// Takes the rest in; a saved state comes back as it was.
+    /// Takes the rest in; a saved state comes back as it was, once what waits is appended again.
     ///
     /// # Panics
     /// A row is impossible.
     pub fn finish(mut self) {
         let saved = checkpoint::save(&self.0, Path::new("")).expect("a state that can be saved");
-        self.0 = checkpoint::restore(&saved, Path::new("")).expect("a state that can be restored");
+        let restored = checkpoint::restore(&saved, Path::new("")).expect("a state that can be restored");
+        let older = std::mem::replace(&mut self.0, restored);
+        for (incarnation, stream, slots) in older.waiting() {
+            self.input(&Input::Slots { incarnation, stream, slots });
+        }
         self.0.finish(&mut check).expect("nothing is written");
     }
 }

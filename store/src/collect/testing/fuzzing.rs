@@ -86,13 +86,12 @@ pub fn drain(data: &[u8]) {
 
 fn header_words(region: &Region) -> [&AtomicU32; 8] {
     let h = region.header();
-    let counters = [&h.next_stream.0, &h.next_incarnation.0, &h.processes_refused.0, &h.chunks_touched.0];
     [
+        &h.next_stream.0,
+        &h.next_incarnation.0,
+        &h.processes_refused.0,
+        &h.chunks_touched.0,
         &h.processes_touched.0,
-        counters[0],
-        counters[1],
-        counters[2],
-        counters[3],
         &h.chunks,
         &h.collector_pid,
         &h.version,
