@@ -39,10 +39,10 @@ fn main() {
     library.extend(["preload", "libtmq_preload.so"]);
     let content = std::fs::read(&library).unwrap_or_else(|e| panic!("{}: {e}", library.display()));
     println!("cargo:rustc-env=TMQ_PRELOAD_SO={}", library.display());
+    println!("cargo:rustc-env=TMQ_PRELOAD_HASH={:016x}", fnv1a(&content));
     // Position-independent, the binary has 220,000 addresses that the loader corrects at every start: 1,000 pages and
     // 5 ms of CPU, a third of what a short recording costs.
     println!("cargo:rustc-link-arg-bin=tmq=-no-pie");
-    println!("cargo:rustc-env=TMQ_PRELOAD_HASH={:016x}", fnv1a(&content));
 }
 
 fn required(name: &str) -> OsString {
