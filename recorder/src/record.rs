@@ -21,7 +21,7 @@ use crate::process::{self, Process};
 use crate::thread::{self, ThreadState};
 use crate::tls::{Tls, tls};
 use crate::unwind::walk;
-use crate::{elf, sampler, sys};
+use crate::{elf, sys};
 
 /// Where a hook was called: the registers that unwinding starts from.
 #[derive(Clone, Copy, Debug)]
@@ -136,7 +136,7 @@ fn open_session(t: &mut Tls, entry: Entry) -> Option<Session> {
     };
     if state.epoch != process::epoch() {
         state.epoch = process::epoch();
-        state.chain.clear();
+        state.forget_stacks();
     }
     state.enter(entry.sp);
     Some(Session { process, state })
@@ -202,17 +202,26 @@ impl Session {
     }
 }
 
-/// Whether an allocation of `size` bytes is due to be recorded: always in exact mode.
+/// Whether an allocation of `size` bytes passes by without being part of the sample; none does in exact mode.
+#[inline(always)]
+fn passes(size: usize) -> bool {
+    // SAFETY: the block belongs to this thread.
+    let t = unsafe { &mut *tls() };
+    match t.bytes_left.checked_sub(size.max(1) as u64) {
+        Some(left) if t.epoch == process::epoch() => {
+            t.bytes_left = left;
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Whether an allocation of `size` bytes that did not pass is to be recorded.
 #[inline(always)]
 fn is_due(size: usize) -> bool {
     // SAFETY: the block belongs to this thread.
     let t = unsafe { &mut *tls() };
-    let left = t.bytes_left.wrapping_sub(size.max(1) as i64);
-    if left >= 0 && t.epoch == process::epoch() {
-        t.bytes_left = left;
-        return false;
-    }
-    t.bytes_left == sampler::ALWAYS || is_due_slow(t, size)
+    t.is_exact || is_due_slow(t, size)
 }
 
 /// Consumes the sample that is due and draws the distance to the next.
@@ -225,7 +234,7 @@ fn is_due_slow(t: &mut Tls, size: usize) -> bool {
     let Some(process) = running() else { return false };
     settle_image(t, process);
     if !process.sampler.is_sampling() {
-        t.bytes_left = sampler::ALWAYS;
+        t.is_exact = true;
         return true;
     }
     if t.epoch == 0 {
@@ -234,8 +243,7 @@ fn is_due_slow(t: &mut Tls, size: usize) -> bool {
         t.bytes_left = process.sampler.draw(&mut t.random);
     }
     t.epoch = process::epoch();
-    t.bytes_left = t.bytes_left.wrapping_sub(size.max(1) as i64);
-    if t.bytes_left >= 0 {
+    if passes(size) {
         return false;
     }
     t.bytes_left = process.sampler.draw(&mut t.random);
@@ -251,9 +259,26 @@ fn stamp_before() -> u64 {
 /// `address` was handed out by an allocation function.
 #[inline(always)]
 pub fn allocated(kind: Kind, address: *mut u8, size: usize, entry: Entry) {
-    if !address.is_null() && is_due(size) {
+    if !address.is_null() && !passes(size) && is_due(size) {
         record_allocation(kind, address as u64, size as u64, entry);
     }
+}
+
+/// Makes an allocation: calls `real` and records what it handed out. One that passes by is a jump to `real`, so whether it
+/// does is decided before; that a failed allocation uses up bytes is no bias, because the distance has no memory.
+#[inline(always)]
+pub fn allocating(kind: Kind, size: usize, entry: Entry, real: impl FnOnce() -> *mut u8) -> *mut u8 {
+    if passes(size) { real() } else { allocating_maybe_due(kind, size, entry, real) }
+}
+
+#[inline(never)]
+fn allocating_maybe_due(kind: Kind, size: usize, entry: Entry, real: impl FnOnce() -> *mut u8) -> *mut u8 {
+    let is_due = is_due(size);
+    let address = real();
+    if is_due && !address.is_null() {
+        record_allocation(kind, address as u64, size as u64, entry);
+    }
+    address
 }
 
 #[inline(always)]
@@ -287,18 +312,29 @@ fn is_wanted(address: u64) -> bool {
     !sampler.is_sampling() || (process::current().is_some() && sampler.remove(address))
 }
 
-/// `address` is about to be given back. Must be called before the real free.
+/// Gives a block back: records it and calls `real`.
 #[inline(always)]
-pub fn freeing(address: *mut u8, entry: Entry) {
-    if address.is_null() || !is_wanted(address as u64) {
-        return;
+pub fn freeing(address: *mut u8, entry: Entry, real: impl FnOnce()) {
+    if process::recorded().sampler.passed(address as u64) { real() } else { freeing_maybe_wanted(address, entry, real) }
+}
+
+#[inline(never)]
+fn freeing_maybe_wanted(address: *mut u8, entry: Entry, real: impl FnOnce()) {
+    if !address.is_null() && is_wanted(address as u64) {
+        record_free(address as u64, entry);
     }
+    real();
+}
+
+/// Must come before the real free.
+#[inline(always)]
+fn record_free(address: u64, entry: Entry) {
     let Some(mut session) = begin(entry) else { return };
-    if !session.lose_address(address as u64) {
+    if !session.lose_address(address) {
         session.state.stream.begin();
         let tsc = stamp_before();
         let stack = session.free_stack(entry);
-        session.write(Kind::Free, address as u64, 0, stack, tsc);
+        session.write(Kind::Free, address, 0, stack, tsc);
     }
     session.end();
 }
@@ -307,10 +343,16 @@ pub fn freeing(address: *mut u8, entry: Entry) {
 #[inline(always)]
 pub fn reallocating(old: *mut u8, size: usize, entry: Entry, real: impl FnOnce() -> *mut u8) -> *mut u8 {
     if old.is_null() {
-        let new = real();
-        allocated(Kind::ReallocNull, new, size, entry);
-        return new;
+        return allocating(Kind::ReallocNull, size, entry, real);
     }
+    if process::recorded().sampler.passed(old as u64) && passes(size) {
+        return real();
+    }
+    reallocating_maybe_wanted(old, size, entry, real)
+}
+
+#[inline(never)]
+fn reallocating_maybe_wanted(old: *mut u8, size: usize, entry: Entry, real: impl FnOnce() -> *mut u8) -> *mut u8 {
     if process::is_off() {
         return real();
     }
@@ -527,5 +569,3 @@ pub fn unloaded() {
         process.modules.unloaded(process);
     }
 }
-
-const _: () = assert!(sampler::ALWAYS < 0);

@@ -20,9 +20,6 @@ const TABLE_SLOTS: usize = 1 << 20;
 const MAX_PROBES: usize = 64;
 const TOMBSTONE: u64 = 1;
 
-/// `bytes_left` of a thread in exact mode: no subtraction brings it to zero from below, so every allocation is due.
-pub const ALWAYS: i64 = i64::MIN / 2;
-
 /// Sampling state of a process image.
 #[derive(Debug)]
 pub struct Sampler {
@@ -53,7 +50,8 @@ impl Sampler {
             self.table.store(table.cast(), Release);
             self.filter.store(filter.cast(), Release);
         }
-        self.interval.store(interval, Relaxed);
+        // Release: see `passed`.
+        self.interval.store(interval, Release);
         true
     }
 
@@ -76,17 +74,14 @@ impl Sampler {
         self.interval.load(Relaxed) != 0
     }
 
-    /// Bytes to the next sample, drawn anew.
+    /// Bytes that pass by before the next sample, drawn anew; 0 in exact mode.
     #[must_use]
-    pub fn draw(&self, random: &mut u64) -> i64 {
+    pub fn draw(&self, random: &mut u64) -> u64 {
         let interval = self.interval.load(Relaxed);
-        if interval == 0 {
-            return ALWAYS;
-        }
         // -ln(u) for u in (0, 1], exponential with mean 1. The first distance of a thread is drawn like all others:
         // starting at the interval, or at 0, would bias short threads.
         let u = ((next_random(random) >> 11) + 1) as f64 / (1u64 << 53) as f64;
-        (-ln(u) * interval as f64) as i64
+        (-ln(u) * interval as f64) as u64
     }
 
     /// Notes that the block at `address` was sampled. Must precede handing it out. False: the table is full.
@@ -107,8 +102,15 @@ impl Sampler {
         false
     }
 
-    /// Whether the block at `address` was sampled; forgets it.
+    /// Whether a sample is recorded and the block at `address` is certainly not part of it.
     #[inline(always)]
+    #[must_use]
+    pub fn passed(&self, address: u64) -> bool {
+        // Whoever sees the interval sees the tables: they are stored before it, and x86_64 keeps both in order.
+        self.is_sampling() && self.counter(address).load(Relaxed) == 0
+    }
+
+    /// Whether the block at `address` was sampled; forgets it.
     #[must_use]
     pub fn remove(&self, address: u64) -> bool {
         self.counter(address).load(Relaxed) != 0 && self.remove_exact(address)

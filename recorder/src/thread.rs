@@ -16,6 +16,7 @@ use crate::process::{self, Process};
 use crate::stream::Stream;
 use crate::tls::Tls;
 use crate::unwind::chain::Chain;
+use crate::unwind::memo::Memo;
 use crate::unwind::stack_bounds::StackBounds;
 use crate::{arena, sys};
 
@@ -31,6 +32,8 @@ pub struct ThreadState {
     pub stream: Stream,
     /// Frames of the last stack.
     pub chain: Chain,
+    /// Other stacks that it had lately.
+    pub memo: Memo,
     /// Which memory is stack.
     pub bounds: StackBounds,
     /// Stacks until the next verification.
@@ -52,6 +55,12 @@ impl ThreadState {
         self.entry_sp.store(sp, Relaxed);
         // A handler of this very thread must not find the rest of the state in use before it finds the hook.
         compiler_fence(SeqCst);
+    }
+
+    /// Forgets all stacks: they may not be what they seem any more.
+    pub fn forget_stacks(&mut self) {
+        self.chain.clear();
+        self.memo.clear();
     }
 
     /// None is.
@@ -94,7 +103,7 @@ pub fn acquire(process: &'static Process, tls: &mut Tls, level: usize) -> Option
     let state = unsafe { &mut *state };
     state.epoch = process::epoch();
     state.entry_sp.store(0, Relaxed);
-    state.chain.clear();
+    state.forget_stacks();
     state.chain.shallow();
     state.bounds = StackBounds::of_this_thread();
     state.until_verify = process.verify_every.load(Relaxed);
@@ -154,6 +163,7 @@ fn create(process: &Process, tid: u32, level: u32) -> Option<*mut ThreadState> {
         epoch: 0,
         stream,
         chain: Chain::new(),
+        memo: Memo::new(),
         bounds: StackBounds::UNKNOWN,
         until_verify: 0,
         entry_sp: AtomicUsize::new(0),
@@ -201,7 +211,7 @@ pub fn settle_level(tls: &Tls, sp: usize) -> Option<usize> {
             }
             if was_left {
                 state.stream.cancel();
-                state.chain.clear();
+                state.forget_stacks();
                 state.entry_sp.store(0, Relaxed);
             }
         }

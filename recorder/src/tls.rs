@@ -17,8 +17,8 @@ pub const LEVELS: usize = 4;
 #[repr(C)]
 #[derive(Debug)]
 pub struct Tls {
-    /// Bytes until the next sample. In exact mode far below zero, so that every allocation is recorded.
-    pub bytes_left: i64,
+    /// Bytes until the next sample. In exact mode 0, so that no allocation passes by.
+    pub bytes_left: u64,
     /// Stack pointer of the hook in which the thread registers itself, so that nested ones pass through; 0: none.
     pub registering: usize,
     /// State of the random numbers of the sampler, 0 before the first.
@@ -29,12 +29,14 @@ pub struct Tls {
     pub epoch: u64,
     /// [`Process::incarnation`](crate::process::Process::incarnation) of the image that `states` and `random` belong to.
     pub image: u32,
+    /// Whether every allocation is recorded; false: not, or not yet known.
+    pub is_exact: bool,
     /// Stack pointer of the `operator new` or `delete` that is under way and recorded as a whole; 0: none.
     pub operator_sp: usize,
     /// The state that it is recorded with.
     pub operator_state: *mut ThreadState,
     /// `bytes_left` when it began.
-    pub operator_bytes_left: i64,
+    pub operator_bytes_left: u64,
 }
 
 const TLS_BYTES: usize = 96;

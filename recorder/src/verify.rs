@@ -1,6 +1,6 @@
 //! The verify mode: unwinds a stack again from scratch and compares.
 //!
-//! Two comparisons. The walk without any cache finds what the prefix validation got wrong. framehop, which reads the same
+//! Three comparisons. A walk finds what the branches of the memo got wrong. The walk without any cache finds what the prefix validation got wrong. framehop, which reads the same
 //! tables by other code, finds what the rules got wrong; where it is known to end early or to err (signal frames,
 //! realigned stacks, code without tables; mstange/framehop issues 31 and 48) only the frames before that are compared.
 
@@ -31,9 +31,10 @@ static ORACLE: AtomicPtr<Oracle> = AtomicPtr::new(core::ptr::null_mut());
 static LOCKED: AtomicU32 = AtomicU32::new(0);
 
 /// Compares the chain that the last walk left with unwinding `leaf` from scratch, and counts the outcome.
+/// `is_remembered_right`: what was remembered of this stack, if anything was, is what that walk found.
 #[cold]
 #[inline(never)]
-pub fn verify(process: &Process, state: &mut ThreadState, leaf: Frame) {
+pub fn verify(process: &Process, state: &mut ThreadState, leaf: Frame, is_remembered_right: bool) {
     let same_walk = walk::is_same_from_scratch(process, state, &leaf);
     // A nested level could wait for ever for a lock that the interrupted level of the same thread holds.
     let tries = if state.level == 0 { 1_000_000 } else { 1 };
@@ -50,7 +51,7 @@ pub fn verify(process: &Process, state: &mut ThreadState, leaf: Frame) {
     };
     let slot = process.slot();
     region::count(&slot.verified, 1);
-    if !same_walk || !same_oracle {
+    if !is_remembered_right || !same_walk || !same_oracle {
         region::count(&slot.mismatches, 1);
     }
 }

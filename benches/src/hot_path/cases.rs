@@ -31,11 +31,19 @@ pub struct Case {
     pub name: &'static str,
     depth: u32,
     fresh: u32,
+    positions: u32,
     sampled: bool,
 }
 
+/// More places of the stack than stacks that a thread remembers.
+const MANY: u32 = 1000;
+
 const fn case(name: &'static str, depth: u32, fresh: u32) -> Case {
-    Case { name, depth, fresh, sampled: false }
+    Case { name, depth, fresh, positions: MANY, sampled: false }
+}
+
+const fn seen(name: &'static str, depth: u32, fresh: u32) -> Case {
+    Case { name, depth, fresh, positions: 1, sampled: false }
 }
 
 /// All cases, in the order of the table's columns. Sixteen fresh frames need a deeper stack: six frames never change.
@@ -47,7 +55,9 @@ pub const CASES: &[Case] = &[
     case("4-of-16", 16, 4),
     case("10-of-16", 16, 10),
     case("16-of-32", 32, 16),
-    Case { name: "sampled-16", depth: 16, fresh: 0, sampled: true },
+    seen("4-seen", 16, 4),
+    seen("10-seen", 16, 10),
+    Case { name: "sampled-16", depth: 16, fresh: 0, positions: 1, sampled: true },
 ];
 
 /// Instructions per pair of every case.
@@ -110,7 +120,7 @@ impl Bench {
         }
         command.args(["--", "valgrind", "--quiet", "--tool=callgrind", "--dump-instr=yes", "--compress-pos=no"]);
         command.args(["--compress-strings=no".into(), format!("--callgrind-out-file={}", profile.display())]);
-        command.arg(&self.program).args([pairs, case.depth, case.fresh].map(|n| n.to_string()));
+        command.arg(&self.program).args([pairs, case.depth, case.fresh, case.positions].map(|n| n.to_string()));
         programs::run(&mut command)?;
         let info = programs::info(&self.tmq, &recording)?;
         self.expect(case, "lost events", programs::number(&info, "lost_events")?, 0.0)?;

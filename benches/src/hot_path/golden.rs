@@ -12,7 +12,8 @@ use crate::error::{Result, in_file};
 const SUMS: [&str; 3] = ["malloc", "free", "pair"];
 const HEADER: &str = "\
 # Instructions that tmq adds to one malloc/free pair, by stage and case, over an allocator that does nothing.
-# same-N: the stack of every malloc is that of the one before, N frames. M-of-N: the M most recent frames differ.
+# same-N: the stack of every malloc is that of the one before, N frames. M-of-N: the M most recent frames of N were not
+# seen lately. M-seen: they were, 16 frames in all.
 # sampled-16: a sample every 512 KiB, due at one pair in 8,000. Made by benches/run hot-path; UPDATE_EXPECT=1 accepts a change.
 ";
 /// Width of the first column and of the others.

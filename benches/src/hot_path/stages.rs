@@ -24,7 +24,8 @@ const HOOK: &str = "hook, call of the real function";
 const ENTER: &str = "thread state, guard";
 const SAMPLING: &str = "sampling";
 const STAMP: &str = "time stamp";
-const CHECK: &str = "stack: compare with the last";
+const CHECK: &str = "stack: compare with those before";
+const REMEMBER: &str = "stack: remember";
 const UNWIND: &str = "stack: unwind fresh frames";
 const NODES: &str = "stack: tree nodes";
 const WRITE: &str = "record";
@@ -50,14 +51,17 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("sys.rs", "rdtsc", STAMP),
     ("sys.rs", "", OTHER),
     ("walk.rs", "capture", CHECK),
-    ("walk.rs", "unchanged_below", CHECK),
-    ("walk.rs", "frame_of_check", CHECK),
-    ("walk.rs", "is_same_state", INHERITED),
-    ("walk.rs", "frame", INHERITED),
-    ("walk.rs", "read", INHERITED),
     ("walk.rs", "finish", NODES),
-    ("walk.rs", "put", NODES),
+    ("walk.rs", "key_of", NODES),
     ("walk.rs", "", UNWIND),
+    ("chain.rs", "unchanged_below", CHECK),
+    ("chain.rs", "frame_of_check", CHECK),
+    ("chain.rs", "keep", NODES),
+    ("chain.rs", "", INHERITED),
+    ("memo.rs", "keep", REMEMBER),
+    ("memo.rs", "put", REMEMBER),
+    ("memo.rs", "", CHECK),
+    ("step.rs", "", UNWIND),
     ("rules.rs", "", UNWIND),
     ("stack_bounds.rs", "", UNWIND),
     ("nodes.rs", "", NODES),

@@ -49,40 +49,33 @@ macro_rules! hooks {
 // function that it called.
 hooks! {
     malloc(size: usize) -> *mut u8, "rsi", "rdx", |entry| {
-        let p = unsafe { real::malloc(size) };
-        record::allocated(Kind::Malloc, p, size, entry);
-        p
+        record::allocating(Kind::Malloc, size, entry, move || unsafe { real::malloc(size) })
     }
     calloc(count: usize, size: usize) -> *mut u8, "rdx", "rcx", |entry| {
-        let p = unsafe { real::calloc(count, size) };
-        record::allocated(Kind::Calloc, p, count.wrapping_mul(size), entry);
-        p
+        let bytes = count.wrapping_mul(size);
+        record::allocating(Kind::Calloc, bytes, entry, move || unsafe { real::calloc(count, size) })
     }
     realloc(old: *mut u8, size: usize) -> *mut u8, "rdx", "rcx", |entry| {
-        record::reallocating(old, size, entry, || unsafe { real::realloc(old, size) })
+        record::reallocating(old, size, entry, move || unsafe { real::realloc(old, size) })
     }
     reallocarray(old: *mut u8, count: usize, size: usize) -> *mut u8, "rcx", "r8", |entry| {
         match count.checked_mul(size) {
             // Not the real reallocarray, which calls realloc through its hook.
-            Some(bytes) => record::reallocating(old, bytes, entry, || unsafe { real::realloc(old, bytes) }),
+            Some(bytes) => record::reallocating(old, bytes, entry, move || unsafe { real::realloc(old, bytes) }),
             None => unsafe { real::reallocarray(old, count, size) },
         }
     }
     free(address: *mut u8) -> (), "rsi", "rdx", |entry| {
-        record::freeing(address, entry);
-        unsafe { real::free(address) }
+        record::freeing(address, entry, move || unsafe { real::free(address) });
     }
     cfree(address: *mut u8) -> (), "rsi", "rdx", |entry| {
-        record::freeing(address, entry);
-        unsafe { real::free(address) }
+        record::freeing(address, entry, move || unsafe { real::free(address) });
     }
     free_sized(address: *mut u8, _size: usize) -> (), "rdx", "rcx", |entry| {
-        record::freeing(address, entry);
-        unsafe { real::free(address) }
+        record::freeing(address, entry, move || unsafe { real::free(address) });
     }
     free_aligned_sized(address: *mut u8, _alignment: usize, _size: usize) -> (), "rcx", "r8", |entry| {
-        record::freeing(address, entry);
-        unsafe { real::free(address) }
+        record::freeing(address, entry, move || unsafe { real::free(address) });
     }
     posix_memalign(out: *mut *mut u8, alignment: usize, size: usize) -> c_int, "rcx", "r8", |entry| {
         let result = unsafe { real::posix_memalign(out, alignment, size) };

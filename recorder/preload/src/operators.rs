@@ -188,7 +188,7 @@ extern "C" fn made(block: *mut u8, size: usize, sp: usize, bp: u64) {
 
 extern "C" fn freeing(block: *mut u8, sp: usize, bp: u64) {
     let entry = Entry { sp, bp };
-    record::freeing(block, entry);
+    record::freeing(block, entry, || ());
     record::enter_operator(entry);
 }
 

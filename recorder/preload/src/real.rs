@@ -4,17 +4,24 @@
 //! or linked behind this library, it is the one that is found.
 
 use core::ffi::{CStr, c_int, c_long, c_void};
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 use tmq_recorder::elf;
 
 macro_rules! real_functions {
     ($( $name:ident ( $($arg:ident: $ty:ty),* ) -> $ret:ty; )*) => {
         $(
-            #[doc = concat!("The real `", stringify!($name), "`, or its address 0 if there is none.")]
-            pub(crate) mod $name {
+            #[doc = concat!("The real `", stringify!($name), "`; before it is known what finds it, null if there is none.")]
+            mod $name {
                 use super::*;
-                pub(crate) static ADDRESS: AtomicUsize = AtomicUsize::new(0);
+                pub(super) static ADDRESS: AtomicPtr<c_void> = AtomicPtr::new(unknown as *const () as *mut c_void);
+
+                #[cold]
+                unsafe extern "C" fn unknown($($arg: $ty),*) -> $ret {
+                    resolve();
+                    // SAFETY: the caller's arguments, and the address is known now.
+                    unsafe { super::$name($($arg),*) }
+                }
             }
 
             #[doc = concat!("Calls the real `", stringify!($name), "`.")]
@@ -23,14 +30,10 @@ macro_rules! real_functions {
             /// As for the function of the C library.
             #[inline(always)]
             pub(crate) unsafe fn $name($($arg: $ty),*) -> $ret {
-                let mut address = $name::ADDRESS.load(Relaxed);
-                if address == 0 {
-                    resolve();
-                    address = $name::ADDRESS.load(Relaxed);
-                }
+                let address = $name::ADDRESS.load(Relaxed);
                 // SAFETY: the symbol of this name in a C library has this signature; the caller vouches for the
                 // arguments. A system without it never links a caller of it.
-                unsafe { core::mem::transmute::<usize, unsafe extern "C" fn($($ty),*) -> $ret>(address)($($arg),*) }
+                unsafe { core::mem::transmute::<*mut c_void, unsafe extern "C" fn($($ty),*) -> $ret>(address)($($arg),*) }
             }
         )*
 
@@ -39,12 +42,9 @@ macro_rules! real_functions {
         pub(crate) fn resolve() {
             crate::operators::resolve();
             $(
-                if $name::ADDRESS.load(Relaxed) == 0 {
-                    let name = const { c_name(concat!(stringify!($name), "\0")) };
-                    if let Some((address, _)) = elf::next_definition(own_dynamic(), name) {
-                        $name::ADDRESS.store(address, Relaxed);
-                    }
-                }
+                let name = const { c_name(concat!(stringify!($name), "\0")) };
+                let address = elf::next_definition(own_dynamic(), name).map_or(0, |(address, _)| address);
+                $name::ADDRESS.store(address as *mut c_void, Relaxed);
             )*
         }
     };

@@ -265,6 +265,16 @@ impl Chain {
         left
     }
 
+    /// The words by which the frames from `first` to the one before `end` were found, outermost first.
+    #[inline(always)]
+    pub(super) fn checks_between(&self, first: usize, end: usize) -> &[Check] {
+        let count_below = |index: usize| if index == 0 { 0 } else { self.frame(index - 1).checks as usize };
+        let (from, to) = (count_below(first), count_below(end));
+        debug_assert!(from <= to);
+        // SAFETY: the first `to` checks were written.
+        unsafe { core::slice::from_raw_parts(self.checks.add(from), to - from) }
+    }
+
     /// The frame below `top` that check `index` belongs to.
     #[inline(always)]
     pub(super) fn frame_of_check(&self, index: usize, top: usize) -> usize {

@@ -4,6 +4,7 @@
 //! - [`rules`] remembers rules by return address, 8 bytes each, shared by all threads;
 //! - [`mod@step`] applies a rule to a frame, or finds its caller in another way;
 //! - [`chain`] keeps what is known of a thread's last stack;
+//! - [`memo`] keeps other stacks that it has had lately, as far as they differ from that one;
 //! - [`walk`] steps through a stack and proves how much of the last one is unchanged;
 //! - [`stack_bounds`] knows which memory is stack and may be read.
 //!
@@ -12,6 +13,7 @@
 
 pub mod cfi;
 pub mod chain;
+pub mod memo;
 pub mod rules;
 pub mod stack_bounds;
 mod step;

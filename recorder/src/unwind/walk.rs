@@ -5,7 +5,8 @@
 //! state and which words it was read from. A new walk steps through frames with the rules until it meets a cached frame
 //! in the same state; then it compares the words that the rest of the walk would read with those that it read last time.
 //! If they are all equal and the epoch (loaded code) is the same, the rest of the stack is proven equal, tree nodes
-//! included. At the first word that differs the walk goes on with the rules from the frame above it.
+//! included. At the first word that differs the walk goes on with the rules from the frame above it. Before a walk begins,
+//! [`Memo`](super::memo::Memo) is asked whether one has gone this way lately.
 //!
 //! Nothing is written to the stack and nothing assumed about who changes it, so exceptions, `longjmp`, coroutines and
 //! reused stacks need no special care. Words are compared from the leaf on and only as long as they are equal, so no
@@ -62,12 +63,16 @@ fn capture_changed(
     let leaf = Frame { pc_slot: sp, pc, bp, sp: sp as u64 + 8, ..Frame::EMPTY };
     let depth = process.max_depth.load(Relaxed) as usize;
     if state.bounds.contains(sp) && depth == 0 {
-        let mut node = walk(process, state, &leaf, compared);
+        let remembered = state.memo.find(&state.chain, &leaf);
+        let mut node = match remembered {
+            Some((node, _)) => node,
+            None => walk(process, state, &leaf, compared),
+        };
         if state.epoch != process::epoch() {
             node = walk_again(process, state, &leaf);
         }
         if is_verifying(process) {
-            count_down_to_verify(process, state, leaf);
+            count_down_to_verify(process, state, leaf, remembered);
         }
         node
     } else {
@@ -81,19 +86,27 @@ fn capture_changed(
 #[inline(never)]
 fn walk_again(process: &Process, state: &mut ThreadState, leaf: &Frame) -> u32 {
     state.epoch = process::epoch();
-    state.chain.clear();
+    state.forget_stacks();
     state.chain.deep_sp = 0;
     walk(process, state, leaf, None)
 }
 
 #[cold]
 #[inline(never)]
-fn count_down_to_verify(process: &Process, state: &mut ThreadState, leaf: Frame) {
+fn count_down_to_verify(process: &Process, state: &mut ThreadState, leaf: Frame, remembered: Option<(u32, Path)>) {
     state.until_verify = state.until_verify.saturating_sub(1);
     if state.until_verify == 0 && state.bounds.room_below(leaf.pc_slot) >= VERIFY_STACK_BYTES {
         state.until_verify = process.verify_every.load(Relaxed);
-        verify::verify(process, state, leaf);
+        let is_remembered_right = remembered.is_none_or(|found| is_same_as_walked(process, state, &leaf, found));
+        verify::verify(process, state, leaf, is_remembered_right);
     }
+}
+
+/// Whether walking from `leaf` leads to the node that a branch said, and so that the chain holds its frames.
+fn is_same_as_walked(process: &Process, state: &mut ThreadState, leaf: &Frame, (node, path): (u32, Path)) -> bool {
+    let walked = walk(process, state, leaf, None);
+    // Two threads may number the same node at the same time, each for itself.
+    walked == node || state.chain.len.checked_sub(1).is_some_and(|last| state.chain.frame(last).path == path)
 }
 
 /// Whether walking from `leaf` without any cached stack finds the frames that the chain holds.
@@ -239,6 +252,9 @@ fn finish(
         checks = state.chain.keep(i, base + n - 1 - i, found, checks);
     }
     state.chain.len = base + n;
+    if state.chain.own {
+        state.memo.keep(&state.chain, leaf, base, found);
+    }
     found.node
 }
 
