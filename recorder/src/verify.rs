@@ -35,7 +35,7 @@ static LOCKED: AtomicU32 = AtomicU32::new(0);
 #[cold]
 #[inline(never)]
 pub fn verify(process: &Process, state: &mut ThreadState, leaf: Frame, is_remembered_right: bool) {
-    let same_walk = walk::is_same_from_scratch(process, state, &leaf);
+    let (same_walk, frames) = walk::compare_with_scratch(process, state, &leaf);
     // A nested level could wait for ever for a lock that the interrupted level of the same thread holds.
     let tries = if state.level == 0 { 1_000_000 } else { 1 };
     let locked = (0..tries).any(|_| {
@@ -43,7 +43,7 @@ pub fn verify(process: &Process, state: &mut ThreadState, leaf: Frame, is_rememb
         LOCKED.compare_exchange_weak(0, 1, AcqRel, Relaxed).is_ok()
     });
     let same_oracle = if locked {
-        let same = compare_with_oracle(process, state, leaf);
+        let same = compare_with_oracle(process, state, leaf, frames);
         LOCKED.store(0, Release);
         same
     } else {
@@ -62,7 +62,8 @@ pub fn reset() {
     ORACLE.store(core::ptr::null_mut(), Relaxed);
 }
 
-fn compare_with_oracle(process: &Process, state: &ThreadState, leaf: Frame) -> bool {
+/// `frames`: how many fresh ones the chain has.
+fn compare_with_oracle(process: &Process, state: &ThreadState, leaf: Frame, frames: usize) -> bool {
     let mut oracle = ORACLE.load(Acquire);
     // SAFETY: used under the lock only, and never freed.
     let fresh = !oracle.is_null()
@@ -83,7 +84,7 @@ fn compare_with_oracle(process: &Process, state: &ThreadState, leaf: Frame) -> b
     };
     let mut regs = UnwindRegsX86_64::new(leaf.pc, leaf.sp(), leaf.bp());
     let mut expected = leaf.pc;
-    let outcome = state.chain.callers().try_for_each(|caller| {
+    let outcome = state.chain.fresh_callers(frames).try_for_each(|caller| {
         if !caller.is_plain() {
             return ControlFlow::Break(true); // framehop's known limits
         }

@@ -37,7 +37,8 @@ pub struct Frame {
     pub(super) bp: u64,
     /// Where `pc` was read.
     pub(super) pc_slot: usize,
-    /// Where `bp` was read; 0: it was not read but came with the callee's state.
+    /// Where `bp` was read; 0: it was not read but came with the callee's state. While it does not matter, the word there
+    /// may change, and `bp` is what it once was.
     pub(super) bp_slot: usize,
     /// Where `sp` was read, in frames that are found by a saved stack pointer (realigned ones, signals); 0: it follows
     /// from `pc_slot`.
@@ -91,7 +92,7 @@ impl Frame {
         self.sp
     }
 
-    /// rbp when the frame resumes, as far as it matters.
+    /// rbp when the frame resumes; of a frame that is kept, only if it matters.
     #[must_use]
     pub fn bp(&self) -> u64 {
         self.bp
@@ -173,9 +174,9 @@ impl Chain {
         unsafe { &*self.frames.add(index) }
     }
 
-    /// The frames of the last stack but the most recent one, from it outwards.
-    pub fn callers(&self) -> impl Iterator<Item = &Frame> {
-        (0..self.len.saturating_sub(1)).rev().map(|i| self.frame(i))
+    /// The first `count` fresh frames but the most recent one, from it outwards.
+    pub fn fresh_callers(&self, count: usize) -> impl Iterator<Item = &Frame> {
+        (1..count).map(|i| self.fresh(i))
     }
 
     /// Fresh frame `index` of the walk under way, counted from the most recent one.
@@ -297,7 +298,8 @@ impl Chain {
             let frame = &mut *kept;
             self.checks.add(checks).write([frame.pc_slot as u64, frame.pc]);
             checks += 1;
-            if frame.bp_slot != 0 {
+            // As long as no rule looks at it, it is no part of the proof.
+            if frame.bp_slot != 0 && found.bp_matters {
                 self.checks.add(checks).write([frame.bp_slot as u64, frame.bp]);
                 checks += 1;
             }

@@ -109,18 +109,20 @@ fn is_same_as_walked(process: &Process, state: &mut ThreadState, leaf: &Frame, (
     walked == node || state.chain.len.checked_sub(1).is_some_and(|last| state.chain.frame(last).path == path)
 }
 
-/// Whether walking from `leaf` without any cached stack finds the frames that the chain holds.
+/// Walks from `leaf` without any cached stack. Says whether that finds the frames that the chain holds, and how many fresh
+/// ones it leaves.
 #[must_use]
-pub fn is_same_from_scratch(process: &Process, state: &mut ThreadState, leaf: &Frame) -> bool {
+pub fn compare_with_scratch(process: &Process, state: &mut ThreadState, leaf: &Frame) -> (bool, usize) {
     if state.chain.len == 0 {
-        return true; // too deep to be kept
+        return (true, 0); // too deep to be kept
     }
     let (n, _) = walk_uncached(process, state, leaf, MAX_FRAMES * 2);
-    n == state.chain.len
+    let is_same = n == state.chain.len
         && (0..n).all(|i| {
             let (kept, fresh) = (state.chain.frame(n - 1 - i), state.chain.fresh(i));
             (kept.pc, kept.sp, kept.flags) == (fresh.pc, fresh.sp, fresh.flags)
-        })
+        });
+    (is_same, n)
 }
 
 /// The walk with prefix validation, on the thread's own stack.
@@ -174,8 +176,8 @@ fn walk(process: &Process, state: &mut ThreadState, leaf: &Frame, mut compared: 
 }
 
 /// Takes over cached frames that are in the states they were in, under a caller yet to be found, as fresh ones behind
-/// number `n`; the number of the last. An rbp that did not matter may matter to the new caller: it is what came with the
-/// state until it is read anew.
+/// number `n`; the number of the last. An rbp that did not matter may matter to the new caller: it is read again, or what
+/// came with the state.
 #[inline(always)]
 fn take_over(state: &mut ThreadState, mut n: usize, frames: core::ops::Range<usize>) -> Option<usize> {
     for i in frames.rev() {
@@ -187,6 +189,9 @@ fn take_over(state: &mut ThreadState, mut n: usize, frames: core::ops::Range<usi
         *frame = kept;
         if kept.bp_slot == 0 {
             frame.bp = callee.bp;
+        } else if !kept.bp_matters {
+            // SAFETY: the callee is in the state that it was in when this address was found to be readable stack.
+            frame.bp = unsafe { read(kept.bp_slot) };
         }
         n += 1;
     }

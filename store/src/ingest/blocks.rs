@@ -1,268 +1,284 @@
 //! The open blocks of one process: address → block, the busiest table of ingestion.
 //!
-//! Extendible hashing: the first bits of an address's hash choose a segment, the next ones a slot in it, where linear
-//! probing with backward-shift deletion begins. A full segment is split in two, so the table grows in small steps, never
-//! holds two copies of itself, and no event waits for a rehash of everything. The hash is one multiplication.
+//! ```text
+//! region: 32 KiB of the program's memory ─▶ its pages: 512 bytes each ─▶ the page's blocks, in the order of addresses
+//! found by a hash                           a bit where one begins       in a piece of the pool
+//! ```
+//!
+//! Programs use memory in runs: what is allocated or freed together mostly lies together. A table that scatters addresses
+//! by a hash misses the processor's caches at nearly every event, and the translation of its addresses, too, once there
+//! are some hundred thousand blocks. Here what lies together in the program lies together in the table: the blocks of a
+//! page are neighbours, found by counting bits, and a run of events stays in one region. It also takes half the memory,
+//! because nothing is left empty but the end of a page's piece.
 
+use hashbrown::HashTable;
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::prefetch::prefetch;
+use super::pool::{Piece, Pool};
 
-/// Bits of a key: an address without its three zero bits.
-const KEY_BITS: u32 = 48;
-const KEY_MASK: u64 = (1 << KEY_BITS) - 1;
-/// Slots of the first segment.
-const FIRST_SLOTS: usize = 64;
-/// Slots of a segment that is split instead of doubled: 128 KiB.
-const SEGMENT_SLOTS: usize = 1 << 12;
-/// Most bits of a hash that choose a segment, 2^44 blocks.
-const MAX_DEPTH: u32 = 32;
+/// Blocks begin at multiples of 8 bytes.
+const GRANULE_BITS: u32 = 3;
+/// Granules of a page, one bit each: 512 bytes.
+const PAGE_BITS: u32 = 6;
+/// Pages of a region: 32 KiB.
+const REGION_BITS: u32 = 6;
+const PAGES: usize = 1 << REGION_BITS;
+/// Bits of a size; the kind lies above.
+const SIZE_BITS: u32 = 56;
 
 /// A block that was handed out and not given back yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Block {
-    /// Key in the low 48 bits (0: no block), kind above.
-    key_kind: u64,
     /// When it was handed out.
     pub alloc_ns: i64,
-    /// Bytes asked for.
-    pub size: u64,
+    /// Bytes asked for, and the kind above.
+    size_kind: u64,
     /// Index of its site.
     pub site: u32,
     /// Index of the thread that allocated it.
     pub thread: u32,
 }
 
-const _: () = assert!(size_of::<Block>() == 32);
+const _: () = assert!(size_of::<Block>() == 24);
 
 impl Block {
-    /// A block at `address`, which must be a multiple of 8 and not 0.
-    pub(crate) fn new(address: u64, kind: u8, alloc_ns: i64, size: u64, site: u32, thread: u32) -> Self {
-        Self { key_kind: key_of(address) | u64::from(kind) << KEY_BITS, alloc_ns, size, site, thread }
+    /// A block of `size` bytes, less than 2^56. `kind`: the call that made it, as a number of `rows::KINDS`.
+    #[inline]
+    pub(crate) fn new(kind: u8, alloc_ns: i64, size: u64, site: u32, thread: u32) -> Self {
+        Self { alloc_ns, size_kind: size | u64::from(kind) << SIZE_BITS, site, thread }
     }
 
-    /// Its address.
-    pub(crate) fn address(&self) -> u64 {
-        self.key() << 3
-    }
-
-    /// The call that made it, as a number of `rows::KINDS`.
+    /// The call that made it.
+    #[inline]
     pub(crate) fn kind(&self) -> u8 {
-        (self.key_kind >> KEY_BITS) as u8
+        (self.size_kind >> SIZE_BITS) as u8
     }
 
+    /// Bytes asked for.
     #[inline]
-    fn key(&self) -> u64 {
-        self.key_kind & KEY_MASK
+    pub(crate) fn size(&self) -> u64 {
+        self.size_kind & ((1 << SIZE_BITS) - 1)
     }
 }
 
-#[inline]
-fn key_of(address: u64) -> u64 {
-    (address >> 3) & KEY_MASK
+/// 512 bytes of the program's memory.
+#[derive(Clone, Copy, Debug, Default)]
+struct Page {
+    /// Where blocks begin.
+    begins: u64,
+    /// Where they are in the pool; its length is at least their number.
+    piece: Piece,
 }
 
-#[inline]
-fn hash(key: u64) -> u64 {
-    key.wrapping_mul(0x9E37_79B9_7F4A_7C15)
-}
-
-/// A power of two of slots, part of the table.
+/// 32 KiB of the program's memory.
 #[derive(Debug)]
-struct Segment {
-    slots: Vec<Block>,
-    len: usize,
-    /// How many first bits the hashes of all its keys have in common.
-    depth: u32,
-    /// Shift of a hash, after these bits are gone, that leaves a slot's index.
-    shift: u32,
+struct Region {
+    number: u64,
+    /// Blocks in all pages.
+    blocks: usize,
+    pages: [Page; PAGES],
 }
 
-impl Segment {
-    fn new(slots: usize, depth: u32) -> Self {
-        Self { slots: vec![Block::default(); slots], len: 0, depth, shift: 64 - slots.trailing_zeros() }
-    }
+/// Where a block belongs.
+#[derive(Clone, Copy)]
+struct Place {
+    region: u64,
+    page: usize,
+    bit: u64,
+}
 
+impl Place {
     #[inline]
-    fn home(&self, key: u64) -> usize {
-        (hash(key) << self.depth >> self.shift) as usize
+    fn of(address: u64) -> Self {
+        let granule = address >> GRANULE_BITS;
+        let page = granule >> PAGE_BITS;
+        Self { region: page >> REGION_BITS, page: page as usize % PAGES, bit: 1 << (granule % (1 << PAGE_BITS)) }
     }
 
-    /// Three quarters: longer runs cost more than memory.
-    #[inline]
-    fn is_full(&self) -> bool {
-        self.len >= self.slots.len() / 4 * 3
-    }
-
-    /// The slot of `key`, or the empty one where it belongs.
-    #[inline]
-    fn find(&self, key: u64) -> usize {
-        let mask = self.slots.len() - 1;
-        let mut at = self.home(key) & mask;
-        loop {
-            let found = self.slots[at].key();
-            if found == key || found == 0 {
-                return at;
-            }
-            at = (at + 1) & mask;
-        }
-    }
-
-    #[inline]
-    fn insert(&mut self, block: Block) -> Option<Block> {
-        let at = self.find(block.key());
-        let slot = &mut self.slots[at];
-        let older = std::mem::replace(slot, block);
-        if older.key() == 0 {
-            self.len += 1;
-            return None;
-        }
-        Some(older)
-    }
-
-    #[inline]
-    fn remove(&mut self, key: u64) -> Option<Block> {
-        let mut hole = self.find(key);
-        let block = self.slots[hole];
-        if block.key() == 0 {
-            return None;
-        }
-        self.len -= 1;
-        let mask = self.slots.len() - 1;
-        // Moves later blocks of the run back so that none is behind an empty slot.
-        let mut at = hole;
-        loop {
-            at = (at + 1) & mask;
-            let candidate = self.slots[at];
-            if candidate.key() == 0 {
-                break;
-            }
-            let home = self.home(candidate.key()) & mask;
-            if (at.wrapping_sub(home) & mask) >= (at.wrapping_sub(hole) & mask) {
-                self.slots[hole] = candidate;
-                hole = at;
-            }
-        }
-        self.slots[hole].key_kind = 0;
-        Some(block)
-    }
-
-    fn blocks(&self) -> impl Iterator<Item = &Block> {
-        self.slots.iter().filter(|b| b.key() != 0)
+    fn address(self) -> u64 {
+        let page = self.region << REGION_BITS | self.page as u64;
+        (page << PAGE_BITS | u64::from(self.bit.trailing_zeros())) << GRANULE_BITS
     }
 }
+
+impl Page {
+    /// How many blocks lie before `bit`.
+    #[inline]
+    fn rank(&self, bit: u64) -> usize {
+        (self.begins & (bit - 1)).count_ones() as usize
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.begins.count_ones() as usize
+    }
+}
+
+/// No region: none has this number.
+const NOWHERE: u64 = u64::MAX;
 
 /// Open blocks by address.
 #[derive(Debug, Deserialize)]
-#[serde(from = "Vec<Block>")]
+#[serde(from = "Vec<(u64, Block)>")]
 pub(crate) struct Blocks {
-    /// Number of the segment by the first `depth` bits of a hash.
-    directory: Vec<u32>,
-    segments: Vec<Segment>,
-    depth: u32,
+    len: usize,
+    /// Indexes of regions by number.
+    index: HashTable<u32>,
+    regions: Vec<Region>,
+    /// Regions without blocks.
+    unused: Vec<u32>,
+    pool: Pool,
+    /// Number and index of the last region: most events are in the one of the event before.
+    last: (u64, u32),
 }
 
 impl Default for Blocks {
     fn default() -> Self {
-        Self { directory: vec![0], segments: vec![Segment::new(FIRST_SLOTS, 0)], depth: 0 }
+        Self {
+            len: 0,
+            index: HashTable::new(),
+            regions: Vec::new(),
+            unused: Vec::new(),
+            pool: Pool::default(),
+            last: (NOWHERE, 0),
+        }
     }
+}
+
+#[inline]
+fn hash(region: u64) -> u64 {
+    // hashbrown takes its control bits from the top, its place from the bottom.
+    let product = region.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    product ^ product >> 32
 }
 
 impl Blocks {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.segments.iter().map(|s| s.len).sum()
+        self.len
     }
 
+    /// Adds a block at `address`, a multiple of 8; returns the one that was open there.
     #[inline]
-    fn segment_of(&self, key: u64) -> usize {
-        // A shift by 64 is none, hence two.
-        let entry = hash(key) >> 1 >> (63 - self.depth);
-        self.directory[entry as usize] as usize
-    }
-
-    /// Asks for the cache line where a look-up of `address` will begin.
-    #[inline]
-    pub(crate) fn prefetch(&self, address: u64) {
-        // One segment is in a cache anyway.
-        if self.depth > 0 {
-            let key = key_of(address);
-            let segment = &self.segments[self.segment_of(key)];
-            prefetch(&segment.slots, segment.home(key));
+    pub(crate) fn insert(&mut self, address: u64, block: Block) -> Option<Block> {
+        let place = Place::of(address);
+        let number = match self.find(place.region) {
+            Some(number) => number,
+            None => self.add_region(place.region),
+        };
+        let region = &mut self.regions[number as usize];
+        let page = &mut region.pages[place.page];
+        let rank = page.rank(place.bit);
+        if page.begins & place.bit != 0 {
+            let open = &mut self.pool.blocks(page.piece)[rank];
+            return Some(std::mem::replace(open, block));
         }
-    }
-
-    /// Adds a block; returns the one that was open at its address.
-    #[inline]
-    pub(crate) fn insert(&mut self, block: Block) -> Option<Block> {
-        let mut number = self.segment_of(block.key());
-        while self.segments[number].is_full() {
-            self.grow(number);
-            number = self.segment_of(block.key());
+        let len = page.len();
+        if len == page.piece.len() {
+            page.piece = self.pool.grow(page.piece);
         }
-        self.segments[number].insert(block)
+        page.begins |= place.bit;
+        let blocks = &mut self.pool.blocks(page.piece)[..=len];
+        blocks.copy_within(rank..len, rank + 1);
+        blocks[rank] = block;
+        region.blocks += 1;
+        self.len += 1;
+        None
     }
 
     /// Takes out the block at `address`.
     #[inline]
     pub(crate) fn remove(&mut self, address: u64) -> Option<Block> {
-        let key = key_of(address);
-        let number = self.segment_of(key);
-        self.segments[number].remove(key)
+        let place = Place::of(address);
+        let number = self.find(place.region)?;
+        let region = &mut self.regions[number as usize];
+        let page = &mut region.pages[place.page];
+        if page.begins & place.bit == 0 {
+            return None;
+        }
+        let (rank, len) = (page.rank(place.bit), page.len());
+        let blocks = &mut self.pool.blocks(page.piece)[..len];
+        let block = blocks[rank];
+        blocks.copy_within(rank + 1.., rank);
+        page.begins &= !place.bit;
+        if page.begins == 0 {
+            self.pool.give_back(std::mem::take(&mut page.piece));
+        }
+        region.blocks -= 1;
+        self.len -= 1;
+        if region.blocks == 0 {
+            self.remove_region(number);
+        }
+        Some(block)
     }
 
-    /// Takes out all blocks, youngest first.
-    pub(crate) fn drain(&mut self) -> Vec<Block> {
-        let mut blocks: Vec<Block> = Vec::with_capacity(self.len());
-        for segment in std::mem::take(self).segments {
-            blocks.extend(segment.blocks());
-        }
-        blocks.sort_unstable_by_key(|b| std::cmp::Reverse((b.alloc_ns, b.key())));
+    /// Takes out all blocks with their addresses, youngest first.
+    pub(crate) fn drain(&mut self) -> Vec<(u64, Block)> {
+        let mut blocks = Vec::with_capacity(self.len);
+        blocks.extend(std::mem::take(self).iter());
+        blocks.sort_unstable_by_key(|&(address, block)| std::cmp::Reverse((block.alloc_ns, address)));
         blocks
     }
 
-    /// Makes room in a segment: doubles it while it is small, then splits it.
+    /// All blocks with their addresses.
+    fn iter<'a>(&'a self) -> impl Iterator<Item = (u64, Block)> + 'a {
+        let pages = |region: &'a Region| region.pages.iter().enumerate().map(move |page| (region, page));
+        self.regions.iter().flat_map(pages).flat_map(|(region, (number, page))| {
+            let mut begins = page.begins;
+            self.pool.get(page.piece).iter().take(page.len()).map(move |&block| {
+                let place = Place { region: region.number, page: number, bit: begins & begins.wrapping_neg() };
+                begins &= begins - 1;
+                (place.address(), block)
+            })
+        })
+    }
+
+    /// Index of a region.
+    #[inline]
+    fn find(&mut self, region: u64) -> Option<u32> {
+        if self.last.0 != region {
+            let regions = &self.regions;
+            let found = self.index.find(hash(region), |&number| regions[number as usize].number == region);
+            self.last = (region, *found?);
+        }
+        Some(self.last.1)
+    }
+
     #[cold]
-    fn grow(&mut self, number: usize) {
-        let segment = &mut self.segments[number];
-        if segment.slots.len() < SEGMENT_SLOTS || segment.depth == MAX_DEPTH {
-            let mut larger = Segment::new(segment.slots.len() * 2, segment.depth);
-            for &block in segment.blocks() {
-                larger.insert(block);
+    fn add_region(&mut self, region: u64) -> u32 {
+        let number = match self.unused.pop() {
+            Some(number) => {
+                self.regions[number as usize].number = region;
+                number
             }
-            *segment = larger;
-            return;
-        }
-        let depth = segment.depth + 1;
-        let mut halves = [Segment::new(SEGMENT_SLOTS, depth), Segment::new(SEGMENT_SLOTS, depth)];
-        for &block in segment.blocks() {
-            halves[(hash(block.key()) >> (64 - depth) & 1) as usize].insert(block);
-        }
-        let [low, high] = halves;
-        *segment = low;
-        self.segments.push(high);
-        if depth > self.depth {
-            self.directory = self.directory.iter().flat_map(|&entry| [entry, entry]).collect();
-            self.depth = depth;
-        }
-        let new = self.segments.len() as u32 - 1;
-        let bit = 1 << (self.depth - depth);
-        for (i, entry) in self.directory.iter_mut().enumerate() {
-            if *entry as usize == number && i & bit != 0 {
-                *entry = new;
+            None => {
+                self.regions.push(Region { number: region, blocks: 0, pages: [Page::default(); PAGES] });
+                self.regions.len() as u32 - 1
             }
+        };
+        let regions = &self.regions;
+        self.index.insert_unique(hash(region), number, |&other| hash(regions[other as usize].number));
+        self.last = (region, number);
+        number
+    }
+
+    #[cold]
+    fn remove_region(&mut self, number: u32) {
+        let region = self.regions[number as usize].number;
+        if let Ok(entry) = self.index.find_entry(hash(region), |&other| other == number) {
+            entry.remove();
         }
+        self.unused.push(number);
+        self.last = (NOWHERE, 0);
     }
 }
 
-impl From<Vec<Block>> for Blocks {
-    fn from(blocks: Vec<Block>) -> Self {
+impl From<Vec<(u64, Block)>> for Blocks {
+    fn from(blocks: Vec<(u64, Block)>) -> Self {
         let mut table = Self::default();
-        for block in blocks {
-            if block.key() != 0 {
-                table.insert(block);
-            }
+        for (address, block) in blocks {
+            table.insert(address, block);
         }
         table
     }
@@ -270,9 +286,9 @@ impl From<Vec<Block>> for Blocks {
 
 impl Serialize for Blocks {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut blocks = serializer.serialize_seq(Some(self.len()))?;
-        for block in self.segments.iter().flat_map(Segment::blocks) {
-            blocks.serialize_element(block)?;
+        let mut blocks = serializer.serialize_seq(Some(self.len))?;
+        for block in self.iter() {
+            blocks.serialize_element(&block)?;
         }
         blocks.end()
     }
@@ -290,12 +306,16 @@ mod tests {
         let mut rng = Rng::new(7);
         let mut table = Blocks::default();
         let mut model = HashMap::new();
-        for step in 0..200_000u64 {
-            // Many at first, so that segments split; then fewer addresses, so that most are hit again.
-            let address = (1 + rng.below(if step < 50_000 { 1 << 40 } else { 3000 })) * 16;
-            if rng.below(2) == 0 {
-                let block = Block::new(address, (step % 7) as u8, step as i64, step, 1, 2);
-                assert_eq!(table.insert(block), model.insert(address, block));
+        for step in 0..400_000u64 {
+            // Far apart at first, then so near that pages fill to the last granule, then few addresses that are hit again.
+            let address = match step {
+                0..100_000 => (1 + rng.below(1 << 40)) * 16,
+                100_000..300_000 => 0x7000_0000_0000 + rng.below(1 << 14) * 8,
+                _ => (1 + rng.below(3000)) * 16,
+            };
+            if rng.below(5) < 3 {
+                let block = Block::new((step % 7) as u8, step as i64, step, 1, 2);
+                assert_eq!(table.insert(address, block), model.insert(address, block));
             } else {
                 assert_eq!(table.remove(address), model.remove(&address));
             }
@@ -304,8 +324,26 @@ mod tests {
         let restored: Blocks = postcard::from_bytes(&postcard::to_extend(&table, Vec::new()).unwrap()).unwrap();
         assert_eq!(restored.len(), model.len());
         let drained = table.drain();
-        assert!(drained.is_sorted_by_key(|b| std::cmp::Reverse(b.alloc_ns)));
-        assert!(drained.iter().all(|b| model[&b.address()] == *b));
+        assert!(drained.is_sorted_by_key(|(_, block)| std::cmp::Reverse(block.alloc_ns)));
+        assert!(drained.iter().all(|(address, block)| model[address] == *block));
         assert_eq!((drained.len(), table.len()), (model.len(), 0));
+    }
+
+    #[test]
+    fn memory_is_used_again() {
+        let mut table = Blocks::default();
+        for round in 0..50u64 {
+            let addresses = (0..1000).map(|i| 0x1000_0000 * (round + 1) + i * 4096);
+            addresses.clone().for_each(|address| drop(table.insert(address, Block::new(0, 0, 1, 0, 0))));
+            assert!(addresses.clone().all(|address| table.remove(address).is_some()));
+        }
+        // As many as one round needs, in regions that lie four pages apart.
+        assert_eq!((table.len(), table.regions.len(), table.index.len()), (0, 125, 0));
+    }
+
+    #[test]
+    fn a_block_says_what_it_was_told() {
+        let block = Block::new(5, -1, 1 << 47, 8, 9);
+        assert_eq!((block.kind(), block.size(), block.alloc_ns, block.site, block.thread), (5, 1 << 47, -1, 8, 9));
     }
 }

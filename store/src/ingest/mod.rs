@@ -31,6 +31,7 @@ mod input;
 mod journal;
 mod maps;
 mod model;
+mod pool;
 mod process;
 mod recorder;
 mod repair;

@@ -62,6 +62,7 @@ pub(crate) struct Loss {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Displaced {
     process: u32,
+    address: u64,
     block: Block,
     /// When the address was handed out again: the older block ends here.
     at_ns: i64,
@@ -146,8 +147,8 @@ impl Model {
         }
         let site = self.heap_site(event.process, event.node);
         let process = &mut self.processes[event.process as usize];
-        if let Some(older) = process.blocks.insert(Block::new(address, kind, ns, size, site, event.thread)) {
-            self.displace(event.process, older, ns);
+        if let Some(older) = process.blocks.insert(address, Block::new(kind, ns, size, site, event.thread)) {
+            self.displace(event.process, address, older, ns);
         }
         let amount = Amount::of(size, self.sampling.weight(size));
         let place = &mut self.sites[site as usize];
@@ -182,17 +183,17 @@ impl Model {
         };
         // A late record may bear an earlier stamp than the block that it frees (see [`Model::late`]).
         let ns = event.ns.max(block.alloc_ns);
-        self.account_free(event.process, &block, ns);
+        self.account_free(event.process, event.address, &block, ns);
         let free_stack = self.free_stack(event);
-        self.emit(event.process, &block, ns, event.thread, free_stack);
+        self.emit(event.process, event.address, &block, ns, event.thread, free_stack);
     }
 
     /// The sums of a heap block that ends at `ns`.
     #[inline]
-    fn account_free(&mut self, process: u32, block: &Block, ns: i64) {
-        let amount = Amount::of(block.size, self.sampling.weight(block.size));
+    fn account_free(&mut self, process: u32, address: u64, block: &Block, ns: i64) {
+        let amount = Amount::of(block.size(), self.sampling.weight(block.size()));
         let thread = &self.threads[block.thread as usize];
-        let is_temporary = thread.last_address == block.address() && thread.last_ns == block.alloc_ns;
+        let is_temporary = thread.last_address == address && thread.last_ns == block.alloc_ns;
         self.sites[block.site as usize].free(self.version, amount, ns - block.alloc_ns, is_temporary);
         self.totals.live.subtract(amount);
         self.processes[process as usize].live.subtract(amount);
@@ -208,13 +209,13 @@ impl Model {
     }
 
     #[inline]
-    fn emit(&mut self, process: u32, block: &Block, free_ns: i64, free_thread: u32, free_stack: u32) {
+    fn emit(&mut self, process: u32, address: u64, block: &Block, free_ns: i64, free_thread: u32, free_stack: u32) {
         self.row_count += 1;
         self.rows.push(Row {
             alloc_ns: block.alloc_ns,
             free_ns,
-            address: block.address(),
-            size: block.size,
+            address,
+            size: block.size(),
             process,
             thread: block.thread,
             free_thread,
@@ -227,23 +228,22 @@ impl Model {
 
     /// An address was handed out again while it was open: the older block ends now, its free may still come.
     #[cold]
-    fn displace(&mut self, process: u32, block: Block, at_ns: i64) {
+    fn displace(&mut self, process: u32, address: u64, block: Block, at_ns: i64) {
         let at_ns = at_ns.max(block.alloc_ns);
-        self.account_free(process, &block, at_ns);
+        self.account_free(process, address, &block, at_ns);
         if self.displaced.len() >= MAX_DISPLACED {
             self.settle_displaced();
         }
-        self.displaced.push_back(Displaced { process, block, at_ns });
+        self.displaced.push_back(Displaced { process, address, block, at_ns });
     }
 
     /// Closes an older block at this address with a late free; says whether there was one.
     #[cold]
     fn free_displaced(&mut self, event: &Event) -> bool {
-        let found =
-            self.displaced.iter().position(|d| d.process == event.process && d.block.address() == event.address);
+        let found = self.displaced.iter().position(|d| d.process == event.process && d.address == event.address);
         let Some(older) = found.and_then(|i| self.displaced.remove(i)) else { return false };
         let free_stack = self.free_stack(event);
-        self.emit(older.process, &older.block, older.at_ns, event.thread, free_stack);
+        self.emit(older.process, older.address, &older.block, older.at_ns, event.thread, free_stack);
         true
     }
 
@@ -258,7 +258,7 @@ impl Model {
     fn settle_displaced(&mut self) {
         if let Some(older) = self.displaced.pop_front() {
             self.processes[older.process as usize].unpaired += 1;
-            self.emit(older.process, &older.block, older.at_ns, NO_ID, NO_ID);
+            self.emit(older.process, older.address, &older.block, older.at_ns, NO_ID, NO_ID);
         }
     }
 
@@ -438,8 +438,8 @@ impl Model {
     pub(crate) fn emit_left(&mut self, left: &mut Left) -> bool {
         const AT_ONCE: usize = 4096;
         let blocks = left.blocks.len().saturating_sub(AT_ONCE);
-        for block in left.blocks.split_off(blocks).into_iter().rev() {
-            self.emit(left.process, &block, NO_TIME, NO_ID, NO_ID);
+        for (address, block) in left.blocks.split_off(blocks).into_iter().rev() {
+            self.emit(left.process, address, &block, NO_TIME, NO_ID, NO_ID);
         }
         let ranges = left.ranges.len().saturating_sub(AT_ONCE);
         for range in left.ranges.split_off(ranges).into_iter().rev() {
@@ -453,6 +453,6 @@ impl Model {
 #[derive(Debug)]
 pub(crate) struct Left {
     process: u32,
-    blocks: Vec<Block>,
+    blocks: Vec<(u64, Block)>,
     ranges: Vec<Range>,
 }

@@ -264,9 +264,6 @@ impl State {
         let mut cursor = self.streams.take(number);
         let mut last_ns = 0;
         let stop = loop {
-            if let Some(address) = cursor.address_ahead() {
-                self.model.processes[process as usize].blocks.prefetch(address);
-            }
             match cursor.next(until) {
                 Ok((Record::Event { kind, address, size, stack, .. }, tsc)) => {
                     let ns = clock.ns(tsc);
@@ -291,8 +288,6 @@ impl State {
                     if !self.streams.refill(number, &mut cursor) {
                         break Stop::Empty;
                     }
-                    let blocks = &self.model.processes[process as usize].blocks;
-                    cursor.addresses_next().for_each(|address| blocks.prefetch(address));
                 }
                 Err(stop) => break stop,
             }
