@@ -139,11 +139,17 @@ impl Kind {
 /// Two words as they lie in a chunk.
 pub type Slot = [u64; 2];
 
-/// The address in the slot of an event; of other slots anything. For looking ahead without decoding.
+/// The address in the slot of an event that frees a block. For looking ahead without decoding: slots of payload may look
+/// like one.
 #[inline(always)]
 #[must_use]
-pub const fn event_address(slot: Slot) -> u64 {
-    (slot[0] >> ADDRESS_SHIFT & ((1 << 44) - 1)) << 3
+pub const fn freed_address(slot: Slot) -> Option<u64> {
+    let kind = slot[0] >> KIND_SHIFT;
+    if kind == Kind::Free as u64 || kind == Kind::ReallocOld as u64 {
+        Some((slot[0] >> ADDRESS_SHIFT & ((1 << 44) - 1)) << 3)
+    } else {
+        None
+    }
 }
 
 /// Encodes an event. `dt` must fit [`DT_BITS`], `size` [`SIZE_BITS`], `address` [`ADDRESS_BITS`] and be a multiple of 8;
@@ -274,6 +280,17 @@ impl core::fmt::Display for DecodeError {
 
 impl core::error::Error for DecodeError {}
 
+/// The fields of a [`Record::Event`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "said there")]
+pub struct Plain {
+    pub kind: Kind,
+    pub address: u64,
+    pub size: u64,
+    pub stack: u32,
+    pub tsc: u64,
+}
+
 /// Decodes the slots of one chunk in order. State (the last time stamp) carries over from call to call, so one decoder
 /// serves one stream.
 #[derive(Clone, Debug, Default)]
@@ -332,19 +349,41 @@ impl Decoder {
         Some(Ok((record, at + 1)))
     }
 
+    /// The record at `slots[at]`, if it is an event in one slot with a stamp before `until`, which nearly all are. Decodes
+    /// as [`Decoder::next`] does, in fewer steps, and changes nothing: who takes the event sets [`Decoder::tsc`].
+    #[inline(always)]
+    #[must_use]
+    pub fn peek_plain(&self, slots: &[Slot], at: usize, until: u64) -> Option<Plain> {
+        let [w0, w1] = *slots.get(at)?;
+        let kind = Kind::from_number((w0 >> KIND_SHIFT) as u8)?;
+        let tsc = self.tsc.checked_add(distance(w0, w1)).filter(|tsc| *tsc < until)?;
+        (kind.is_event() && self.wide == 0).then(|| fields(kind, w0, w1, 0, tsc))
+    }
+
     #[inline(always)]
     fn event(&mut self, kind: Kind, w0: u64, w1: u64) -> Record<'static> {
-        let dt = w0 & ((1 << DT_LOW_BITS) - 1) | (w1 & ((1 << (DT_BITS - DT_LOW_BITS)) - 1)) << DT_LOW_BITS;
-        self.tsc = self.tsc.wrapping_add(dt);
-        let size = (w1 >> SIZE_SHIFT) & ((1 << SIZE_BITS) - 1) | self.wide << SIZE_BITS;
+        self.tsc = self.tsc.wrapping_add(distance(w0, w1));
+        let Plain { kind, address, size, stack, tsc } = fields(kind, w0, w1, self.wide, self.tsc);
         self.wide = 0;
-        Record::Event {
-            kind,
-            address: ((w0 >> ADDRESS_SHIFT) & ((1 << 44) - 1)) << 3,
-            size,
-            stack: (w1 >> STACK_SHIFT) as u32,
-            tsc: self.tsc,
-        }
+        Record::Event { kind, address, size, stack, tsc }
+    }
+}
+
+/// Time between an event and the stamp before it.
+#[inline(always)]
+const fn distance(w0: u64, w1: u64) -> u64 {
+    w0 & ((1 << DT_LOW_BITS) - 1) | (w1 & ((1 << (DT_BITS - DT_LOW_BITS)) - 1)) << DT_LOW_BITS
+}
+
+/// `wide`: the part of the size that did not fit.
+#[inline(always)]
+const fn fields(kind: Kind, w0: u64, w1: u64, wide: u64, tsc: u64) -> Plain {
+    Plain {
+        kind,
+        address: ((w0 >> ADDRESS_SHIFT) & ((1 << 44) - 1)) << 3,
+        size: (w1 >> SIZE_SHIFT) & ((1 << SIZE_BITS) - 1) | wide << SIZE_BITS,
+        stack: (w1 >> STACK_SHIFT) as u32,
+        tsc,
     }
 }
 

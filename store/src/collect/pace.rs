@@ -10,8 +10,8 @@ use std::time::Duration;
 const SHORTEST: Duration = Duration::from_millis(1);
 /// Sleep while nothing happens. Also the longest that the end of a process goes unnoticed.
 const LONGEST: Duration = Duration::from_millis(20);
-/// Chunks (4 MiB) filled during one sleep at which it stops growing, so that what is drained is still in a cache.
-const PLENTY: u32 = 128;
+/// Chunks (1 MiB) filled during one sleep at which it stops growing, so that what is drained is still in a cache.
+const PLENTY: u32 = 32;
 
 /// The current sleep.
 #[derive(Debug)]

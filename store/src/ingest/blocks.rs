@@ -11,11 +11,14 @@
 //! page are neighbours, found by counting bits, and a run of events stays in one region. It also takes half the memory,
 //! because nothing is left empty but the end of a page's piece.
 
+use std::collections::VecDeque;
+
 use hashbrown::HashTable;
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::pool::{Piece, Pool};
+use crate::prefetch::prefetch;
 
 /// Blocks begin at multiples of 8 bytes.
 const GRANULE_BITS: u32 = 3;
@@ -24,6 +27,10 @@ const PAGE_BITS: u32 = 6;
 /// Pages of a region: 32 KiB.
 const REGION_BITS: u32 = 6;
 const PAGES: usize = 1 << REGION_BITS;
+/// Longest piece that an empty page keeps.
+const LONGEST_KEPT: u8 = 3;
+/// Regions without blocks that are kept.
+const MOST_EMPTIED: usize = 64;
 /// Bits of a size; the kind lies above.
 const SIZE_BITS: u32 = 56;
 
@@ -67,7 +74,7 @@ impl Block {
 struct Page {
     /// Where blocks begin.
     begins: u64,
-    /// Where they are in the pool; its length is at least their number.
+    /// They, in the pool.
     piece: Piece,
 }
 
@@ -76,7 +83,9 @@ struct Page {
 struct Region {
     number: u64,
     /// Blocks in all pages.
-    blocks: usize,
+    blocks: u32,
+    /// Whether it is among [`Blocks::emptied`].
+    is_emptied: bool,
     pages: [Page; PAGES],
 }
 
@@ -103,15 +112,15 @@ impl Place {
 }
 
 impl Page {
-    /// How many blocks lie before `bit`.
+    /// How many blocks lie before `bit`. Counting bits takes a dozen steps, so the first and the last block, which most
+    /// events concern, are recognised before.
     #[inline]
     fn rank(&self, bit: u64) -> usize {
-        (self.begins & (bit - 1)).count_ones() as usize
-    }
-
-    #[inline]
-    fn len(&self) -> usize {
-        self.begins.count_ones() as usize
+        let (before, others) = (self.begins & (bit - 1), self.begins & !bit);
+        if before == others {
+            return usize::from(self.piece.len) - usize::from(self.begins & bit != 0);
+        }
+        if before == 0 { 0 } else { before.count_ones() as usize }
     }
 }
 
@@ -123,10 +132,12 @@ const NOWHERE: u64 = u64::MAX;
 #[serde(from = "Vec<(u64, Block)>")]
 pub(crate) struct Blocks {
     len: usize,
-    /// Indexes of regions by number.
-    index: HashTable<u32>,
+    /// Number and index of each region in use.
+    index: HashTable<(u64, u32)>,
     regions: Vec<Region>,
-    /// Regions without blocks.
+    /// Regions that lost their last block, the oldest first; they may have got another one since.
+    emptied: VecDeque<u32>,
+    /// Regions without a number.
     unused: Vec<u32>,
     pool: Pool,
     /// Number and index of the last region: most events are in the one of the event before.
@@ -139,6 +150,7 @@ impl Default for Blocks {
             len: 0,
             index: HashTable::new(),
             regions: Vec::new(),
+            emptied: VecDeque::new(),
             unused: Vec::new(),
             pool: Pool::default(),
             last: (NOWHERE, 0),
@@ -174,14 +186,17 @@ impl Blocks {
             let open = &mut self.pool.blocks(page.piece)[rank];
             return Some(std::mem::replace(open, block));
         }
-        let len = page.len();
-        if len == page.piece.len() {
+        if page.piece.len == page.piece.room() {
             page.piece = self.pool.grow(page.piece);
         }
         page.begins |= place.bit;
-        let blocks = &mut self.pool.blocks(page.piece)[..=len];
-        blocks.copy_within(rank..len, rank + 1);
-        blocks[rank] = block;
+        page.piece.len += 1;
+        let blocks = &mut self.pool.blocks(page.piece)[rank..];
+        let last = blocks.len() - 1;
+        if last > 0 {
+            blocks.copy_within(..last, 1);
+        }
+        blocks[0] = block;
         region.blocks += 1;
         self.len += 1;
         None
@@ -197,18 +212,21 @@ impl Blocks {
         if page.begins & place.bit == 0 {
             return None;
         }
-        let (rank, len) = (page.rank(place.bit), page.len());
-        let blocks = &mut self.pool.blocks(page.piece)[..len];
-        let block = blocks[rank];
-        blocks.copy_within(rank + 1.., rank);
+        let rank = page.rank(place.bit);
+        let blocks = &mut self.pool.blocks(page.piece)[rank..];
+        let block = blocks[0];
+        if blocks.len() > 1 {
+            blocks.copy_within(1.., 0);
+        }
         page.begins &= !place.bit;
-        if page.begins == 0 {
+        page.piece.len -= 1;
+        if page.begins == 0 && page.piece.room() > LONGEST_KEPT {
             self.pool.give_back(std::mem::take(&mut page.piece));
         }
         region.blocks -= 1;
         self.len -= 1;
-        if region.blocks == 0 {
-            self.remove_region(number);
+        if region.blocks == 0 && !region.is_emptied {
+            self.empty(number);
         }
         Some(block)
     }
@@ -226,7 +244,7 @@ impl Blocks {
         let pages = |region: &'a Region| region.pages.iter().enumerate().map(move |page| (region, page));
         self.regions.iter().flat_map(pages).flat_map(|(region, (number, page))| {
             let mut begins = page.begins;
-            self.pool.get(page.piece).iter().take(page.len()).map(move |&block| {
+            self.pool.get(page.piece).iter().map(move |&block| {
                 let place = Place { region: region.number, page: number, bit: begins & begins.wrapping_neg() };
                 begins &= begins - 1;
                 (place.address(), block)
@@ -234,13 +252,45 @@ impl Blocks {
         })
     }
 
+    /// Whether there are more blocks than a near cache holds.
+    #[inline]
+    pub(crate) fn are_many(&self) -> bool {
+        self.len >= 1 << 14
+    }
+
+    /// Asks for the page of a block that is to go a while later.
+    #[inline]
+    pub(crate) fn prefetch_page(&self, address: u64) {
+        let place = Place::of(address);
+        if let Some(region) = self.look_up_far(place.region) {
+            prefetch(&self.regions[region as usize].pages, place.page);
+        }
+    }
+
+    /// Asks for a block that is to go soon, and whose page was asked for.
+    #[inline]
+    pub(crate) fn prefetch_block(&self, address: u64) {
+        let place = Place::of(address);
+        if let Some(region) = self.look_up_far(place.region) {
+            let page = &self.regions[region as usize].pages[place.page];
+            self.pool.prefetch(page.piece, page.rank(place.bit));
+        }
+    }
+
+    /// Index of a region, unless it is the one where events are now.
+    #[inline]
+    fn look_up_far(&self, region: u64) -> Option<u32> {
+        if self.last.0 == region {
+            return None;
+        }
+        self.index.find(hash(region), |entry| entry.0 == region).map(|entry| entry.1)
+    }
+
     /// Index of a region.
     #[inline]
     fn find(&mut self, region: u64) -> Option<u32> {
         if self.last.0 != region {
-            let regions = &self.regions;
-            let found = self.index.find(hash(region), |&number| regions[number as usize].number == region);
-            self.last = (region, *found?);
+            self.last = (region, self.look_up_far(region)?);
         }
         Some(self.last.1)
     }
@@ -253,20 +303,41 @@ impl Blocks {
                 number
             }
             None => {
-                self.regions.push(Region { number: region, blocks: 0, pages: [Page::default(); PAGES] });
+                self.regions.push(Region {
+                    number: region,
+                    blocks: 0,
+                    is_emptied: false,
+                    pages: [Page::default(); PAGES],
+                });
                 self.regions.len() as u32 - 1
             }
         };
-        let regions = &self.regions;
-        self.index.insert_unique(hash(region), number, |&other| hash(regions[other as usize].number));
+        self.index.insert_unique(hash(region), (region, number), |entry| hash(entry.0));
         self.last = (region, number);
         number
     }
 
+    /// A region has lost its last block. It may soon have another one, so it is not given up before many others have lost
+    /// theirs.
     #[cold]
+    fn empty(&mut self, number: u32) {
+        self.regions[number as usize].is_emptied = true;
+        self.emptied.push_back(number);
+        if self.emptied.len() > MOST_EMPTIED
+            && let Some(number) = self.emptied.pop_front()
+        {
+            let region = &mut self.regions[number as usize];
+            region.is_emptied = false;
+            if region.blocks == 0 {
+                self.remove_region(number);
+            }
+        }
+    }
+
     fn remove_region(&mut self, number: u32) {
-        let region = self.regions[number as usize].number;
-        if let Ok(entry) = self.index.find_entry(hash(region), |&other| other == number) {
+        let region = &mut self.regions[number as usize];
+        region.pages.iter_mut().for_each(|page| self.pool.give_back(std::mem::take(page).piece));
+        if let Ok(entry) = self.index.find_entry(hash(region.number), |entry| entry.0 == region.number) {
             entry.remove();
         }
         self.unused.push(number);
@@ -334,11 +405,12 @@ mod tests {
         let mut table = Blocks::default();
         for round in 0..50u64 {
             let addresses = (0..1000).map(|i| 0x1000_0000 * (round + 1) + i * 4096);
-            addresses.clone().for_each(|address| drop(table.insert(address, Block::new(0, 0, 1, 0, 0))));
+            assert!(addresses.clone().all(|address| table.insert(address, Block::new(0, 0, 1, 0, 0)).is_none()));
             assert!(addresses.clone().all(|address| table.remove(address).is_some()));
         }
-        // As many as one round needs, in regions that lie four pages apart.
-        assert_eq!((table.len(), table.regions.len(), table.index.len()), (0, 125, 0));
+        // As many as one round needs, eight blocks in each, and what was kept.
+        assert_eq!((table.len(), table.index.len()), (0, MOST_EMPTIED));
+        assert_eq!(table.regions.len(), 1000 / 8 + MOST_EMPTIED);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
-use tmq_wire::record::{Kind, NO_STACK};
+use tmq_wire::record::{Kind, NO_STACK, Plain};
 
 use super::INVERSION_NS;
 use super::blocks::Block;
@@ -14,7 +14,8 @@ use super::process::{Nodes, Process};
 use super::rows::{NO_ID, NO_TIME, Row, kind_number};
 use super::sampling::Sampling;
 use super::sites::{Amount, Peak, Site};
-use super::streams::NO_THREAD;
+use super::state::ROWS_AT_ONCE;
+use super::streams::{Cursor, NO_THREAD};
 use super::timeline::{Timeline, Totals};
 use crate::schema::{DOMAIN_HEAP, DOMAIN_MMAP};
 
@@ -120,7 +121,6 @@ impl Model {
 
     /// Applies one event; they come in the order of their stamps. The caller notes the time ([`Model::now_ns`], the
     /// thread's end) when it has applied a run of them.
-    #[inline(always)]
     pub(crate) fn event(&mut self, event: &Event) {
         self.timeline.advance(event.ns, &self.totals);
         if !self.displaced.is_empty() {
@@ -139,39 +139,19 @@ impl Model {
         }
     }
 
-    #[inline]
     fn allocate(&mut self, event: &Event, kind: u8) {
         let Event { address, size, ns, .. } = *event;
         if address == 0 {
             return;
         }
         let site = self.heap_site(event.process, event.node);
-        let process = &mut self.processes[event.process as usize];
-        if let Some(older) = process.blocks.insert(address, Block::new(kind, ns, size, site, event.thread)) {
+        let block = Block::new(kind, ns, size, site, event.thread);
+        if let Some(older) = self.processes[event.process as usize].blocks.insert(address, block) {
             self.displace(event.process, address, older, ns);
         }
-        let amount = Amount::of(size, self.sampling.weight(size));
-        let place = &mut self.sites[site as usize];
-        place.allocate(self.version, size, amount, ns);
-        if !self.sampling.is_exact() {
-            let variance = self.sampling.variance(size);
-            place.variance.add(Amount { blocks: variance, bytes: variance * (size as f64).powi(2) });
-        }
-        self.totals.live.add(amount);
-        self.totals.allocated.add(amount);
-        // The most of all is also the most of its bin.
-        if self.timeline.reach(self.totals.live.bytes) && self.peak.reach(self.totals.live, ns) {
-            self.version += 1;
-        }
-        let process = &mut self.processes[event.process as usize];
-        process.allocations += 1;
-        process.live.add(amount);
-        process.peak.reach(process.live, ns);
-        let thread = &mut self.threads[event.thread as usize];
-        (thread.last_address, thread.last_ns) = (address, ns);
+        self.books(event.process).allocate(address, &block);
     }
 
-    #[inline]
     fn free(&mut self, event: &Event) {
         if !self.displaced.is_empty() && self.free_displaced(event) {
             return;
@@ -183,20 +163,91 @@ impl Model {
         };
         // A late record may bear an earlier stamp than the block that it frees (see [`Model::late`]).
         let ns = event.ns.max(block.alloc_ns);
-        self.account_free(event.process, event.address, &block, ns);
+        self.books(event.process).free(event.address, &block, ns);
         let free_stack = self.free_stack(event);
         self.emit(event.process, event.address, &block, ns, event.thread, free_stack);
     }
 
-    /// The sums of a heap block that ends at `ns`.
-    #[inline]
-    fn account_free(&mut self, process: u32, address: u64, block: &Block, ns: i64) {
-        let amount = Amount::of(block.size(), self.sampling.weight(block.size()));
-        let thread = &self.threads[block.thread as usize];
-        let is_temporary = thread.last_address == address && thread.last_ns == block.alloc_ns;
-        self.sites[block.site as usize].free(self.version, amount, ns - block.alloc_ns, is_temporary);
-        self.totals.live.subtract(amount);
-        self.processes[process as usize].live.subtract(amount);
+    /// Applies the events that come next in a stream of a process and thread, as [`Model::event`] would, while they are
+    /// of the kinds that nearly all are; returns the time of the last one, if there was one. Looks everything up once
+    /// that is the same for all of them.
+    #[inline(always)]
+    pub(crate) fn run(
+        &mut self,
+        cursor: &mut Cursor,
+        until: u64,
+        process: u32,
+        thread: u32,
+        clock: &Clock,
+    ) -> Option<i64> {
+        if !self.displaced.is_empty() {
+            return None;
+        }
+        let (mut books, rows) = self.books_and_rows(process);
+        let (mut last, mut displaced) = (None, None);
+        let first_row = rows.len();
+        while rows.len() < ROWS_AT_ONCE {
+            cursor.prefetch(&books.process.blocks);
+            let Some(Plain { kind, address, size, stack, tsc }) = cursor.peek_plain(until) else { break };
+            let ns = clock.ns(tsc);
+            let kind = match kind {
+                Kind::Free | Kind::ReallocOld if stack == NO_STACK => {
+                    books.timeline.advance(ns, books.totals);
+                    match books.process.blocks.remove(address) {
+                        Some(block) => {
+                            let ns = ns.max(block.alloc_ns);
+                            books.free(address, &block, ns);
+                            let stack = books.sites[block.site as usize].stack;
+                            rows.push(heap_row(process, address, &block, ns, stack, (thread, NO_ID)));
+                        }
+                        None => books.process.foreign_frees += 1,
+                    }
+                    cursor.pass(tsc);
+                    last = Some(ns);
+                    continue;
+                }
+                Kind::Malloc => 0,
+                Kind::Calloc | Kind::ReallocNull | Kind::ReallocNew => kind_number(kind).unwrap_or_default(),
+                _ => break,
+            };
+            let Some(site) = books.process.nodes.site(stack).filter(|_| address != 0) else { break };
+            cursor.pass(tsc);
+            last = Some(ns);
+            books.timeline.advance(ns, books.totals);
+            let block = Block::new(kind, ns, size, site, thread);
+            if let Some(older) = books.process.blocks.insert(address, block) {
+                displaced = Some((address, block, older));
+                break;
+            }
+            books.allocate(address, &block);
+        }
+        self.row_count += (rows.len() - first_row) as u64;
+        if let Some((address, block, older)) = displaced {
+            self.displace(process, address, older, block.alloc_ns);
+            self.books(process).allocate(address, &block);
+        }
+        last
+    }
+
+    /// What events of heap blocks of a process change.
+    #[inline(always)]
+    fn books(&mut self, process: u32) -> Books<'_> {
+        self.books_and_rows(process).0
+    }
+
+    #[inline(always)]
+    fn books_and_rows(&mut self, process: u32) -> (Books<'_>, &mut Vec<Row>) {
+        let books = Books {
+            process: &mut self.processes[process as usize],
+            threads: &mut self.threads,
+            sites: &mut self.sites,
+            totals: &mut self.totals,
+            peak: &mut self.peak,
+            version: &mut self.version,
+            timeline: &mut self.timeline,
+            sampling: self.sampling,
+        };
+        (books, &mut self.rows)
     }
 
     #[inline]
@@ -208,29 +259,17 @@ impl Model {
         self.sites[site as usize].stack
     }
 
-    #[inline]
     fn emit(&mut self, process: u32, address: u64, block: &Block, free_ns: i64, free_thread: u32, free_stack: u32) {
         self.row_count += 1;
-        self.rows.push(Row {
-            alloc_ns: block.alloc_ns,
-            free_ns,
-            address,
-            size: block.size(),
-            process,
-            thread: block.thread,
-            free_thread,
-            stack: self.sites[block.site as usize].stack,
-            free_stack,
-            kind: block.kind(),
-            is_mmap: false,
-        });
+        let stack = self.sites[block.site as usize].stack;
+        self.rows.push(heap_row(process, address, block, free_ns, stack, (free_thread, free_stack)));
     }
 
     /// An address was handed out again while it was open: the older block ends now, its free may still come.
     #[cold]
     fn displace(&mut self, process: u32, address: u64, block: Block, at_ns: i64) {
         let at_ns = at_ns.max(block.alloc_ns);
-        self.account_free(process, address, &block, at_ns);
+        self.books(process).free(address, &block, at_ns);
         if self.displaced.len() >= MAX_DISPLACED {
             self.settle_displaced();
         }
@@ -297,13 +336,9 @@ impl Model {
             free_ns,
             address: range.start,
             size: range.size(),
-            process,
-            thread: range.thread,
-            free_thread,
-            stack: self.sites[range.site as usize].stack,
-            free_stack,
-            kind: range.kind,
-            is_mmap: true,
+            who: Row::who(process, range.thread),
+            freed_by: Row::freed_by(free_thread, free_stack),
+            what: Row::what(self.sites[range.site as usize].stack, range.kind, true),
         });
     }
 
@@ -446,6 +481,69 @@ impl Model {
             self.emit_range(left.process, &range, NO_TIME, NO_ID, NO_ID);
         }
         !left.blocks.is_empty() || !left.ranges.is_empty()
+    }
+}
+
+/// `freed_by`: thread and stack of the free.
+#[inline(always)]
+fn heap_row(process: u32, address: u64, block: &Block, free_ns: i64, stack: u32, freed_by: (u32, u32)) -> Row {
+    Row {
+        alloc_ns: block.alloc_ns,
+        free_ns,
+        address,
+        size: block.size(),
+        who: Row::who(process, block.thread),
+        freed_by: Row::freed_by(freed_by.0, freed_by.1),
+        what: Row::what(stack, block.kind(), false),
+    }
+}
+
+/// What events of heap blocks of one process change, borrowed once for many of them.
+struct Books<'m> {
+    process: &'m mut Process,
+    threads: &'m mut [Thread],
+    sites: &'m mut [Site],
+    totals: &'m mut Totals,
+    peak: &'m mut Peak,
+    version: &'m mut u64,
+    timeline: &'m mut Timeline,
+    sampling: Sampling,
+}
+
+impl Books<'_> {
+    /// A block was handed out; it is open already.
+    #[inline(always)]
+    fn allocate(&mut self, address: u64, block: &Block) {
+        let (size, ns) = (block.size(), block.alloc_ns);
+        let amount = Amount::of(size, self.sampling.weight(size));
+        let site = &mut self.sites[block.site as usize];
+        site.allocate(*self.version, size, amount, ns);
+        if !self.sampling.is_exact() {
+            let variance = self.sampling.variance(size);
+            site.variance.add(Amount { blocks: variance, bytes: variance * (size as f64).powi(2) });
+        }
+        self.totals.live.add(amount);
+        self.totals.allocated.add(amount);
+        // The most of all is also the most of its bin.
+        if self.timeline.reach(self.totals.live.bytes) && self.peak.reach(self.totals.live, ns) {
+            *self.version += 1;
+        }
+        self.process.allocations += 1;
+        self.process.live.add(amount);
+        self.process.peak.reach(self.process.live, ns);
+        let thread = &mut self.threads[block.thread as usize];
+        (thread.last_address, thread.last_ns) = (address, ns);
+    }
+
+    /// A block ends at `ns`; it is not open any more.
+    #[inline(always)]
+    fn free(&mut self, address: u64, block: &Block, ns: i64) {
+        let amount = Amount::of(block.size(), self.sampling.weight(block.size()));
+        let thread = &self.threads[block.thread as usize];
+        let is_temporary = thread.last_address == address && thread.last_ns == block.alloc_ns;
+        self.sites[block.site as usize].free(*self.version, amount, ns - block.alloc_ns, is_temporary);
+        self.totals.live.subtract(amount);
+        self.process.live.subtract(amount);
     }
 }
 

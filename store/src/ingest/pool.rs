@@ -1,100 +1,110 @@
 //! Memory for the blocks of pages: pieces of a few lengths, cut from chunks and kept in lists when they are given back.
 
 use super::blocks::Block;
+use crate::prefetch::prefetch;
 
-/// Lengths of pieces, in blocks. A page has room for 64.
-const LENGTHS: [usize; 12] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64];
-/// Blocks of a chunk: 96 KiB.
-const CHUNK_BITS: u32 = 12;
-const CHUNK: usize = 1 << CHUNK_BITS;
+/// Room of pieces by class, in blocks; class 0 has no memory. A page has at most 64.
+const ROOM: [u8; 13] = [0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64];
+/// Blocks of the first chunk (24 KiB); each has twice as many as the one before, up to 24 MiB.
+const FIRST_CHUNK: usize = 1 << 10;
+const LARGEST_CHUNK: usize = 1 << 20;
 
 /// Neighbouring places for blocks.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Piece {
-    /// First place, counted through all chunks.
+    /// First place in the chunk.
     first: u32,
-    /// Number in [`LENGTHS`] plus one; 0: an empty piece.
+    chunk: u16,
+    /// Number in [`ROOM`].
     class: u8,
-    len: u8,
+    /// Blocks in it, kept by its owner.
+    pub(super) len: u8,
 }
 
 impl Piece {
-    /// How many blocks it holds.
+    /// How many blocks it has room for.
     #[inline]
-    pub(super) fn len(self) -> usize {
-        self.len.into()
+    pub(super) fn room(self) -> u8 {
+        ROOM[usize::from(self.class) % ROOM.len()]
+    }
+
+    #[inline]
+    fn places(self) -> std::ops::Range<usize> {
+        self.first as usize..self.first as usize + usize::from(self.len)
     }
 }
 
 /// All places.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    chunks: Vec<Box<[Block]>>,
-    /// Places of the last chunk that were never used.
-    rest: usize,
-    /// First places of pieces that were given back, by class.
-    free: [Vec<u32>; LENGTHS.len()],
+    /// As long as they are used.
+    chunks: Vec<Vec<Block>>,
+    /// Pieces that were given back, by class.
+    free: [Vec<Piece>; ROOM.len()],
 }
 
 impl Pool {
     /// What is in a piece.
     pub(super) fn get(&self, piece: Piece) -> &[Block] {
-        if piece.len == 0 {
-            return &[];
-        }
-        let (chunk, first) = (piece.first >> CHUNK_BITS, piece.first as usize % CHUNK);
-        &self.chunks[chunk as usize][first..first + piece.len()]
+        if piece.len == 0 { &[] } else { &self.chunks[usize::from(piece.chunk)][piece.places()] }
     }
 
-    /// The places of a piece.
+    /// The same, to be changed.
     #[inline]
     pub(super) fn blocks(&mut self, piece: Piece) -> &mut [Block] {
-        if piece.len == 0 {
-            return &mut [];
+        if piece.len == 0 { &mut [] } else { &mut self.chunks[usize::from(piece.chunk)][piece.places()] }
+    }
+
+    /// Asks for the cache line of the place `rank` of a piece.
+    #[inline]
+    pub(super) fn prefetch(&self, piece: Piece, rank: usize) {
+        if let Some(chunk) = self.chunks.get(usize::from(piece.chunk)) {
+            prefetch(chunk, piece.first as usize + rank);
         }
-        let (chunk, first) = (piece.first >> CHUNK_BITS, piece.first as usize % CHUNK);
-        &mut self.chunks[chunk as usize][first..first + piece.len()]
     }
 
     /// Moves the content of a piece that is full to a longer one.
     #[cold]
     pub(super) fn grow(&mut self, piece: Piece) -> Piece {
-        let longer = self.take(piece.class);
-        let (from, to) = (piece.first >> CHUNK_BITS, longer.first >> CHUNK_BITS);
-        let (at, place) = (piece.first as usize % CHUNK, longer.first as usize % CHUNK);
-        if piece.len > 0 {
-            if from == to {
-                self.chunks[to as usize].copy_within(at..at + piece.len(), place);
-            } else if let Ok([from, to]) = self.chunks.get_disjoint_mut([from as usize, to as usize]) {
-                to[place..place + piece.len()].copy_from_slice(&from[at..at + piece.len()]);
-            }
-            self.give_back(piece);
+        let longer = self.take(piece.class + 1);
+        let (from, to) = (usize::from(piece.chunk), usize::from(longer.chunk));
+        let place = longer.first as usize;
+        if from == to {
+            self.chunks[to].copy_within(piece.places(), place);
+        } else if let Ok([from, to]) = self.chunks.get_disjoint_mut([from, to]) {
+            to[place..place + usize::from(piece.len)].copy_from_slice(&from[piece.places()]);
         }
-        longer
+        self.give_back(piece);
+        Piece { len: piece.len, ..longer }
     }
 
-    /// A piece of class `number`, whatever is in it.
-    fn take(&mut self, number: u8) -> Piece {
-        let len = LENGTHS[usize::from(number)];
-        let piece = |first| Piece { first, class: number + 1, len: len as u8 };
-        if let Some(first) = self.free[usize::from(number)].pop() {
-            return piece(first);
+    /// A piece of a class, whatever is in it.
+    fn take(&mut self, class: u8) -> Piece {
+        if let Some(piece) = self.free[usize::from(class)].pop() {
+            return piece;
         }
-        if self.rest < len {
-            // What is left of the chunk is shorter than any page that would want it soon; it is lost, at most 1.5 %.
-            self.chunks.push(vec![Block::default(); CHUNK].into_boxed_slice());
-            self.rest = CHUNK;
+        let room = usize::from(ROOM[usize::from(class)]);
+        if self.chunks.last().is_none_or(|last| last.capacity() - last.len() < room) {
+            // What is left of the last one, less than a page's worth, is lost.
+            self.add_chunk();
         }
-        let first = self.chunks.len() * CHUNK - self.rest;
-        self.rest -= len;
-        piece(first as u32)
+        let chunk = self.chunks.len() - 1;
+        let last = &mut self.chunks[chunk];
+        let first = last.len();
+        last.resize(first + room, Block::default());
+        Piece { first: first as u32, chunk: chunk as u16, class, len: 0 }
+    }
+
+    fn add_chunk(&mut self) {
+        let blocks = self.chunks.last().map_or(FIRST_CHUNK, |last| last.capacity() * 2);
+        self.chunks.push(Vec::with_capacity(blocks.min(LARGEST_CHUNK)));
     }
 
     /// A piece is not used any more.
     #[inline]
     pub(super) fn give_back(&mut self, piece: Piece) {
-        if let Some(class) = usize::from(piece.class).checked_sub(1) {
-            self.free[class].push(piece.first);
+        if piece.class > 0 {
+            self.free[usize::from(piece.class)].push(Piece { len: 0, ..piece });
         }
     }
 }

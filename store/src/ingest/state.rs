@@ -264,6 +264,14 @@ impl State {
         let mut cursor = self.streams.take(number);
         let mut last_ns = 0;
         let stop = loop {
+            if thread != NO_THREAD
+                && let Some(ns) = self.model.run(&mut cursor, until, process, thread, clock)
+            {
+                last_ns = ns;
+            }
+            if self.model.rows.len() >= ROWS_AT_ONCE {
+                sink(&mut self.model.rows)?;
+            }
             match cursor.next(until) {
                 Ok((Record::Event { kind, address, size, stack, .. }, tsc)) => {
                     let ns = clock.ns(tsc);
@@ -273,9 +281,6 @@ impl State {
                     last_ns = ns;
                     let size = size.min(MAX_SIZE);
                     self.model.event(&Event { kind, process, thread, address, size, node: stack, ns });
-                    if self.model.rows.len() >= ROWS_AT_ONCE {
-                        sink(&mut self.model.rows)?;
-                    }
                 }
                 Ok((Record::Thread { tid }, _)) => {
                     self.model.thread_reached(thread, last_ns);

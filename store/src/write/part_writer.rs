@@ -10,7 +10,7 @@ use super::pages::{Chunk, Encoder, Physical, Tools, write_row_group};
 use super::properties::{ROW_GROUP_ROWS, writer_properties};
 use super::unfinished::{Counted, Unfinished};
 use crate::Error;
-use crate::ingest::{KINDS, NO_ID, NO_TIME, Row, Sampling};
+use crate::ingest::{KINDS, NO_ID, NO_TIME, Part, Row, Sampling};
 use crate::recording::TableFile;
 use crate::schema::ALLOCATIONS;
 
@@ -37,10 +37,6 @@ const COLUMNS: [(&str, Physical, Encoder); 12] = {
         ("weight", Double, Dictionary),
     ]
 };
-
-fn id(id: u32) -> Option<i64> {
-    (id != NO_ID).then_some(i64::from(id))
-}
 
 fn long(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
@@ -106,23 +102,27 @@ impl PartWriter {
         };
         let Some(varies) = Varies::among(rows) else { return Ok(()) };
         let buffers = &mut self.columns.buffers;
-        buffers.required(process, rows, varies.process, |r| r.process.into())?;
-        buffers.required(thread, rows, varies.thread, |r| r.thread.into())?;
+        let number = |part: Part, word: u64| part.of(word).cast_signed();
+        let id = |part: Part, word: u64| Some(number(part, word)).filter(|id| *id != i64::from(NO_ID));
+        buffers.required(process, rows, varies.who(Part::PROCESS), |r| number(Part::PROCESS, r.who))?;
+        buffers.required(thread, rows, varies.who(Part::THREAD), |r| number(Part::THREAD, r.who))?;
         buffers.required(alloc, rows, varies.alloc_ns, |r| r.alloc_ns)?;
-        buffers.optional(free, rows, varies.free_ns, |r| (r.free_ns != NO_TIME).then_some(r.free_ns))?;
-        buffers.optional(free_thread, rows, varies.free_thread, |r| id(r.free_thread))?;
+        buffers.optional(free, rows, varies.free_ns, |r| Some(r.free_ns).filter(|ns| *ns != NO_TIME))?;
+        let freed_by = |part| varies.freed_by(part);
+        buffers.optional(free_thread, rows, freed_by(Part::FREE_THREAD), |r| id(Part::FREE_THREAD, r.freed_by))?;
         buffers.required(address, rows, varies.address, |r| long(r.address))?;
         buffers.required(size, rows, varies.size, |r| long(r.size))?;
-        buffers.required(stack, rows, varies.stack, |r| r.stack.into())?;
-        buffers.optional(free_stack, rows, varies.free_stack, |r| id(r.free_stack))?;
-        buffers.required(kind, rows, varies.kind, |r| r.kind.into())?;
-        buffers.required(domain, rows, varies.is_mmap, |r| r.domain().into())?;
+        buffers.required(stack, rows, varies.what(Part::STACK), |r| number(Part::STACK, r.what))?;
+        buffers.optional(free_stack, rows, freed_by(Part::FREE_STACK), |r| id(Part::FREE_STACK, r.freed_by))?;
+        buffers.required(kind, rows, varies.what(Part::KIND), |r| number(Part::KIND, r.what))?;
+        let (is_mmap, mmap_varies) = (|r: &Row| Part::IS_MMAP.of(r.what), varies.what(Part::IS_MMAP));
+        buffers.required(domain, rows, mmap_varies, |r| Row::domain(is_mmap(r)).into())?;
         let sampling = self.sampling;
         if sampling.is_exact() {
             buffers.required(weight, rows, false, |_| 1f64.to_bits().cast_signed())?;
         } else {
-            let weigh = |r: &Row| if r.is_mmap { 1.0 } else { sampling.weight(r.size) };
-            buffers.required(weight, rows, varies.size || varies.is_mmap, |r| weigh(r).to_bits().cast_signed())?;
+            let weigh = |r: &Row| if is_mmap(r) != 0 { 1.0 } else { sampling.weight(r.size) };
+            buffers.required(weight, rows, varies.size || mmap_varies, |r| weigh(r).to_bits().cast_signed())?;
         }
         self.rows += rows.len() as u64;
         self.rows_in_group += rows.len();
@@ -148,42 +148,48 @@ impl PartWriter {
     }
 }
 
-/// Which fields are not the same in all rows of a page. One pass finds that out for all: the rows are read from memory
-/// that is far away, and most fields of most programs are the same for long.
-#[derive(Default)]
+/// What is not the same in all rows of a page. One pass finds that out for all: the rows are read from memory that is far
+/// away, and most fields of most programs are the same for long.
 struct Varies {
     alloc_ns: bool,
     free_ns: bool,
     address: bool,
     size: bool,
-    process: bool,
-    thread: bool,
-    free_thread: bool,
-    stack: bool,
-    free_stack: bool,
-    kind: bool,
-    is_mmap: bool,
+    /// Bits of [`Row::who`] that differ somewhere, and so on.
+    who: u64,
+    freed_by: u64,
+    what: u64,
 }
 
 impl Varies {
     /// `None`: there are no rows.
     fn among(rows: &[Row]) -> Option<Self> {
         let first = rows.first()?;
-        let mut varies = Self::default();
+        let (mut times, mut block, mut origin) = ([0; 2], [0; 2], [0; 3]);
         for row in rows {
-            varies.alloc_ns |= row.alloc_ns != first.alloc_ns;
-            varies.free_ns |= row.free_ns != first.free_ns;
-            varies.address |= row.address != first.address;
-            varies.size |= row.size != first.size;
-            varies.process |= row.process != first.process;
-            varies.thread |= row.thread != first.thread;
-            varies.free_thread |= row.free_thread != first.free_thread;
-            varies.stack |= row.stack != first.stack;
-            varies.free_stack |= row.free_stack != first.free_stack;
-            varies.kind |= row.kind != first.kind;
-            varies.is_mmap |= row.is_mmap != first.is_mmap;
+            times[0] |= row.alloc_ns ^ first.alloc_ns;
+            times[1] |= row.free_ns ^ first.free_ns;
+            block[0] |= row.address ^ first.address;
+            block[1] |= row.size ^ first.size;
+            origin[0] |= row.who ^ first.who;
+            origin[1] |= row.freed_by ^ first.freed_by;
+            origin[2] |= row.what ^ first.what;
         }
-        Some(varies)
+        let ([alloc_ns, free_ns], [address, size]) = (times.map(|t| t != 0), block.map(|b| b != 0));
+        let [who, freed_by, what] = origin;
+        Some(Self { alloc_ns, free_ns, address, size, who, freed_by, what })
+    }
+
+    fn who(&self, part: Part) -> bool {
+        part.of(self.who) != 0
+    }
+
+    fn freed_by(&self, part: Part) -> bool {
+        part.of(self.freed_by) != 0
+    }
+
+    fn what(&self, part: Part) -> bool {
+        part.of(self.what) != 0
     }
 }
 

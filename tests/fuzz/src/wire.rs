@@ -41,7 +41,7 @@ fn decode(slots: &[Slot]) {
                 let mut other = Decoder::default();
                 other.tsc = tsc.wrapping_sub(dt);
                 assert_eq!(other.next(&again, 0), Some(Ok((record, 2))));
-                assert_eq!(record::event_address(slots[next - 1]), address);
+                assert_eq!(record::freed_address(slots[next - 1]).unwrap_or(address), address);
             }
             Record::Node { id, parent, module, offset, flags } => {
                 let again = [record::node(id, parent, module, offset, flags)];

@@ -28,35 +28,64 @@ pub(super) fn pack(out: &mut Vec<u8>, values: &[u64], width: u32) {
     let bytes = (values.len() * width as usize).div_ceil(8);
     // Whole words are stored, so there is room for one more at the end.
     out.resize(start + bytes + 8, 0);
-    let place = &mut out[start..];
-    if width <= 32 {
-        let (mut word, mut filled, mut at) = (0u64, 0, 0);
-        for &value in values {
-            word |= value << filled;
-            filled += width;
-            if filled >= 32 {
-                place[at..at + 4].copy_from_slice(&(word as u32).to_le_bytes());
-                at += 4;
-                word >>= 32;
-                filled -= 32;
+    let mut writer = Writer { place: &mut out[start..], word: 0, filled: 0 };
+    // Several values make a word of at most 64 bits first: that is less work than to find each its place.
+    let rest = match width {
+        1..=16 => {
+            let (fours, rest) = values.as_chunks::<4>();
+            for [a, b, c, d] in fours {
+                writer.put(a | b << width | c << (2 * width) | d << (3 * width), 4 * width);
             }
+            rest
         }
-        place[at..at + 8].copy_from_slice(&word.to_le_bytes());
-    } else {
-        let (mut word, mut filled, mut at) = (0u128, 0, 0);
-        for &value in values {
-            word |= u128::from(value) << filled;
-            filled += width;
-            if filled >= 64 {
-                place[at..at + 8].copy_from_slice(&(word as u64).to_le_bytes());
-                at += 8;
-                word >>= 64;
-                filled -= 64;
-            }
+        17..=32 => {
+            let (twos, rest) = values.as_chunks::<2>();
+            twos.iter().for_each(|[a, b]| writer.put(a | b << width, 2 * width));
+            rest
         }
-        place[at..at + 8].copy_from_slice(&(word as u64).to_le_bytes());
-    }
+        _ => values,
+    };
+    rest.iter().for_each(|&value| writer.put(value, width));
+    writer.finish();
     out.truncate(start + bytes);
+}
+
+/// Bits on their way to bytes.
+struct Writer<'a> {
+    place: &'a mut [u8],
+    word: u64,
+    /// Bits of the word.
+    filled: u32,
+}
+
+impl Writer<'_> {
+    /// Appends the lowest `width` bits of `bits`, the others of which are 0; `width` is at least 1.
+    #[inline(always)]
+    fn put(&mut self, bits: u64, width: u32) {
+        self.word |= bits << self.filled;
+        self.filled += width;
+        if self.filled >= 64 {
+            self.store();
+            self.filled -= 64;
+            // What did not fit; a shift by 64 is none.
+            self.word = bits >> 1 >> (width - self.filled - 1);
+        }
+    }
+
+    #[inline(always)]
+    fn store(&mut self) {
+        let place = std::mem::take(&mut self.place);
+        if let Some((word, rest)) = place.split_first_chunk_mut::<8>() {
+            *word = self.word.to_le_bytes();
+            self.place = rest;
+        }
+    }
+
+    fn finish(self) {
+        let bytes = self.filled.div_ceil(8) as usize;
+        let place = &mut self.place[..bytes];
+        place.copy_from_slice(&self.word.to_le_bytes()[..bytes]);
+    }
 }
 
 /// Appends a run of `count` times `value` in `width` bits, in the hybrid encoding.

@@ -139,7 +139,7 @@ impl Chunk {
         if values.is_empty() {
             return self.push(tools, &levels, Encoding::PLAIN, rows, None, rows);
         }
-        if self.has_no_dictionary() || !self.number(&mut tools.numbers, values) {
+        if self.has_no_dictionary() || !self.dictionary.numbers(values, &mut tools.numbers) {
             return self.values_page(tools, &levels, values, rows);
         }
         let width = bits::width(self.dictionary.values().len() as u64 - 1);
@@ -151,16 +151,6 @@ impl Chunk {
 
     fn has_no_dictionary(&self) -> bool {
         self.encoder == Encoder::Delta || self.groups_without_dictionary > 0 || self.dictionary.is_full()
-    }
-
-    /// Looks values up; says whether the dictionary could take them.
-    fn number(&mut self, numbers: &mut Vec<u64>, values: &[i64]) -> bool {
-        numbers.clear();
-        for &value in values {
-            let Some(number) = self.dictionary.number(value.cast_unsigned()) else { return false };
-            numbers.push(number);
-        }
-        true
     }
 
     /// A page without dictionary (rule 2).
@@ -321,8 +311,15 @@ pub(crate) fn write_row_group<W: std::io::Write + Send>(
     group.close().map(|_| ())
 }
 
+/// Least and most of the values. The iterator's own `min` and `max` take four times as long.
 fn range_of(values: &[i64]) -> Option<(i64, i64)> {
-    Some((values.iter().copied().min()?, values.iter().copied().max()?))
+    let &first = values.first()?;
+    let (mut least, mut most) = (first, first);
+    for &value in values {
+        least = if value < least { value } else { least };
+        most = if value > most { value } else { most };
+    }
+    Some((least, most))
 }
 
 impl Physical {

@@ -32,7 +32,10 @@ pub(super) fn encode(out: &mut Vec<u8>, values: &[i64], is_32_bit: bool) {
 }
 
 fn encode_block(out: &mut Vec<u8>, differences: &[i64], is_32_bit: bool) {
-    let least = differences.iter().copied().min().unwrap_or(0);
+    let mut least = differences.first().copied().unwrap_or(0);
+    for &difference in differences {
+        least = if difference < least { difference } else { least };
+    }
     let mask = if is_32_bit { u64::from(u32::MAX) } else { u64::MAX };
     let mut packed = [0u64; BLOCK];
     for (place, difference) in packed.iter_mut().zip(differences) {

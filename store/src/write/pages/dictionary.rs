@@ -43,8 +43,25 @@ impl Dictionary {
         }
     }
 
+    /// Replaces `numbers` by those of `values`; says whether the dictionary could take them all.
+    pub(super) fn numbers(&mut self, values: &[i64], numbers: &mut Vec<u64>) -> bool {
+        numbers.clear();
+        numbers.reserve(values.len());
+        let (mut last, mut number) = (None, 0);
+        for &value in values {
+            if last != Some(value) {
+                match self.number(value.cast_unsigned()) {
+                    Some(found) => (last, number) = (Some(value), found),
+                    None => return false,
+                }
+            }
+            numbers.push(number);
+        }
+        true
+    }
+
     /// The number of a value, which is added if it is new; `None`: the dictionary is full.
-    #[inline]
+    #[inline(always)]
     pub(super) fn number(&mut self, value: u64) -> Option<u64> {
         if self.slots.is_empty() {
             if self.values.first() == Some(&value) {
@@ -57,19 +74,22 @@ impl Dictionary {
             self.make_slots();
         }
         let mut at = home(value);
+        // The length is always this, which spares a check for each look.
+        let slots = self.slots.first_chunk_mut::<SLOTS>()?;
         loop {
-            match self.slots[at] {
+            match slots[at % SLOTS] {
                 0 => break,
-                number if self.values[number as usize - 1] == value => return Some(u64::from(number) - 1),
-                _ => at = (at + 1) % SLOTS,
+                number if self.values.get(number as usize - 1) == Some(&value) => return Some(u64::from(number) - 1),
+                _ => at += 1,
             }
         }
+        at %= SLOTS;
         if self.values.len() >= MAX_VALUES {
             self.is_full = true;
             return None;
         }
         self.values.push(value);
-        self.slots[at] = self.values.len() as u32;
+        slots[at] = self.values.len() as u32;
         Some(self.values.len() as u64 - 1)
     }
 
