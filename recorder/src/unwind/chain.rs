@@ -174,6 +174,11 @@ impl Chain {
         unsafe { &*self.frames.add(index) }
     }
 
+    /// The frames of the last stack but the most recent one, from it outwards.
+    pub(super) fn callers(&self) -> impl Iterator<Item = &Frame> {
+        (0..self.len.saturating_sub(1)).rev().map(|i| self.frame(i))
+    }
+
     /// The first `count` fresh frames but the most recent one, from it outwards.
     pub fn fresh_callers(&self, count: usize) -> impl Iterator<Item = &Frame> {
         (1..count).map(|i| self.fresh(i))

@@ -7,23 +7,28 @@
 //! that state, then unwinding would go the same way down to it, and from there on the chain's own words prove the rest.
 //!
 //! What makes a branch valid is only what unwinding reads, as for the chain. It may therefore hang on a chain that has
-//! changed further in since, and two branches of the same leaf may stand side by side. A branch is found by the leaf's
-//! state; where several have the same, their words tell.
+//! changed further in since, and many branches of the same leaf may stand side by side, as where all allocations go through
+//! one function. So a branch is found by a hash not of the leaf's state alone but also of the words where the next return
+//! addresses lay when a stack with this leaf was first kept. What else may lie there now does no harm: it leads to no branch.
 
 use super::chain::{Chain, Found, Frame, read};
 use crate::arena;
 use crate::nodes::Path;
 
 /// Words of a branch; with more, the stack is walked each time.
-const MAX_WORDS: usize = 24;
+const MAX_WORDS: usize = 16;
 /// Words that are compared with one branch instruction.
 const GROUP: usize = 4;
 /// Branches of leaves with the same hash.
 const WAYS: usize = 4;
-const SET_BITS: u32 = 4;
+const SET_BITS: u32 = 6;
 const BRANCHES: usize = WAYS << SET_BITS;
 /// Walks of a thread before it gets memory for branches: short threads need none.
 const WALKS_BEFORE: u32 = 16;
+
+/// Return addresses behind the leaf's that take part in the hash.
+const HASHED: usize = 3;
+const HINT_BITS: u32 = 8;
 
 const _: () = assert!(MAX_WORDS.is_multiple_of(GROUP));
 
@@ -53,7 +58,7 @@ struct Branch {
     values: [u64; MAX_WORDS],
 }
 
-const _: () = assert!(size_of::<Branch>() == 384);
+const _: () = assert!(size_of::<Branch>() == 256);
 
 impl Branch {
     #[inline(always)]
@@ -89,12 +94,54 @@ impl Branch {
     }
 }
 
-/// What stands behind the tags, in one mapping.
+/// What to hash besides a leaf's state.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+struct Hint {
+    /// State of the leaf; 0: there is none.
+    sp: u64,
+    pc: u64,
+    /// Distances of the words from the stack pointer.
+    offsets: [i32; HASHED],
+}
+
+const NO_HINT: Hint = Hint { sp: 0, pc: 0, offsets: [0; HASHED] };
+
+impl Hint {
+    /// Where the hint for a leaf is.
+    #[inline(always)]
+    fn place(leaf: &Frame) -> usize {
+        ((leaf.pc ^ leaf.sp.rotate_left(24)).wrapping_mul(FACTOR) >> (64 - HINT_BITS)) as usize
+    }
+
+    #[inline(always)]
+    fn is_for(&self, leaf: &Frame) -> bool {
+        self.sp == leaf.sp && self.pc == leaf.pc
+    }
+
+    /// The hash by which branches of this leaf are found.
+    #[inline(always)]
+    fn tag(&self) -> u64 {
+        let mix = |hash: u64, offset: &i32| {
+            let slot = self.sp.wrapping_add_signed((*offset).into());
+            // SAFETY: a return address lay there, in the thread's own stack above the leaf's stack pointer (or it is the
+            // leaf's own, right below). The leaf under way has this stack pointer (`is_for`), so the stack is in use there.
+            let word = unsafe { read(slot as usize) };
+            (hash.rotate_left(17) ^ word).wrapping_mul(FACTOR)
+        };
+        self.offsets.iter().fold(self.pc ^ self.sp.rotate_left(24), mix) | 1
+    }
+}
+
+const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// All in one mapping; zeros: nothing is kept.
 #[derive(Debug)]
 #[repr(C)]
 struct Table {
-    /// By set and way: a hash of the branch's leaf; 0: there is none.
+    /// By set and way: the hash of the branch; 0: there is none.
     tags: [[u64; WAYS]; 1 << SET_BITS],
+    hints: [Hint; 1 << HINT_BITS],
     branches: [Branch; BRANCHES],
 }
 
@@ -115,13 +162,18 @@ impl Default for Memo {
 }
 
 #[inline(always)]
-fn tag_of(leaf: &Frame) -> u64 {
-    (leaf.pc ^ leaf.sp.rotate_left(24)).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
-}
-
-#[inline(always)]
 fn set_of(tag: u64) -> usize {
     (tag >> (64 - SET_BITS)) as usize
+}
+
+/// Where the return addresses behind that of the leaf lie, as distances from its stack pointer `sp`; in a shallow stack the
+/// leaf's own stands for those that there are not.
+fn next_return_addresses(chain: &Chain, sp: u64) -> Option<[i32; HASHED]> {
+    let mut offsets = [-8; HASHED];
+    for (offset, frame) in offsets.iter_mut().zip(chain.callers()) {
+        *offset = i32::try_from((frame.pc_slot as u64).checked_sub(sp)?).ok()?;
+    }
+    Some(offsets)
 }
 
 impl Memo {
@@ -135,7 +187,9 @@ impl Memo {
     pub fn clear(&mut self) {
         if !self.table.is_null() {
             // SAFETY: the table is this thread's, and never unmapped.
-            unsafe { (*self.table).tags = [[0; WAYS]; 1 << SET_BITS] };
+            let table = unsafe { &mut *self.table };
+            table.tags = [[0; WAYS]; 1 << SET_BITS];
+            table.hints = [NO_HINT; 1 << HINT_BITS];
         }
     }
 
@@ -147,7 +201,11 @@ impl Memo {
         }
         // SAFETY: as in `clear`.
         let table = unsafe { &*self.table };
-        let tag = tag_of(leaf);
+        let hint = &table.hints[Hint::place(leaf)];
+        if !hint.is_for(leaf) {
+            return None;
+        }
+        let tag = hint.tag();
         let set = set_of(tag);
         for way in 0..WAYS {
             if table.tags[set][way] != tag {
@@ -182,7 +240,12 @@ impl Memo {
     fn put(&mut self, chain: &Chain, leaf: &Frame, join: usize, found: Found, checks: &[[u64; 2]]) {
         // SAFETY: as in `clear`; nothing else refers to it now.
         let table = unsafe { &mut *self.table };
-        let tag = tag_of(leaf);
+        let hint = &mut table.hints[Hint::place(leaf)];
+        if !hint.is_for(leaf) {
+            let Some(offsets) = next_return_addresses(chain, leaf.sp) else { return };
+            *hint = Hint { sp: leaf.sp, pc: leaf.pc, offsets };
+        }
+        let tag = hint.tag();
         let set = set_of(tag);
         let branches = &mut table.branches[set * WAYS..][..WAYS];
         let tags = &mut table.tags[set];
