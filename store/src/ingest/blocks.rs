@@ -172,7 +172,7 @@ impl Blocks {
     }
 
     /// Adds a block at `address`, a multiple of 8; returns the one that was open there.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn insert(&mut self, address: u64, block: Block) -> Option<Block> {
         let place = Place::of(address);
         let number = match self.find(place.region) {
@@ -203,7 +203,7 @@ impl Blocks {
     }
 
     /// Takes out the block at `address`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove(&mut self, address: u64) -> Option<Block> {
         let place = Place::of(address);
         let number = self.find(place.region)?;

@@ -3,8 +3,8 @@
 use super::blocks::Block;
 use crate::prefetch::prefetch;
 
-/// Room of pieces by class, in blocks; class 0 has no memory. A page has at most 64.
-const ROOM: [u8; 13] = [0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64];
+/// Room of pieces by class, in blocks; class 0 has no memory. A page has at most 64 blocks, so none is of the last classes.
+const ROOM: [u8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 64, 64, 64];
 /// Blocks of the first chunk (24 KiB); each has twice as many as the one before, up to 24 MiB.
 const FIRST_CHUNK: usize = 1 << 10;
 const LARGEST_CHUNK: usize = 1 << 20;
