@@ -303,7 +303,7 @@ impl<'a> Drain<'a> {
                 self.processes.names.seen(incarnation, slot[0] as u32, now);
             }
             self.round.slots += self.buffer.len() as u64;
-            sink.input(Input::Slots { incarnation, stream, slots: &self.buffer })?;
+            sink.slots(incarnation, stream, &mut self.buffer)?;
         }
         if sealed {
             if self.streams.len() >= MAX_STREAMS {

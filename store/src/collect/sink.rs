@@ -1,5 +1,7 @@
 //! Where the collector's findings go: the store, or in tests something that checks them.
 
+use tmq_wire::record::Slot;
+
 use crate::Error;
 use crate::ingest::{Ingest, Input};
 
@@ -14,10 +16,22 @@ pub trait Sink {
     /// # Errors
     /// The recording cannot go on, for example because the disk is full.
     fn input(&mut self, input: Input<'_>) -> Result<(), Error>;
+
+    /// Takes [`Input::Slots`], and may keep the buffer and leave another one, whatever is in it.
+    ///
+    /// # Errors
+    /// As for [`Sink::input`].
+    fn slots(&mut self, incarnation: u32, stream: u32, slots: &mut Vec<Slot>) -> Result<(), Error> {
+        self.input(Input::Slots { incarnation, stream, slots })
+    }
 }
 
 impl Sink for Ingest {
     fn input(&mut self, input: Input<'_>) -> Result<(), Error> {
         Self::input(self, input)
+    }
+
+    fn slots(&mut self, incarnation: u32, stream: u32, slots: &mut Vec<Slot>) -> Result<(), Error> {
+        Self::slots(self, incarnation, stream, slots)
     }
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use tmq_wire::record::Slot;
+
 use super::checkpoint::{self, Checkpoint};
 use super::config::{RecordingConfig, SealOptions, SealProgress, Summary};
 use super::encoder::Encoder;
@@ -78,6 +80,16 @@ impl Ingest {
             }
         }
         Ok(())
+    }
+
+    /// Takes [`Input::Slots`] in. The buffer may be kept; another one is left then, whatever is in it.
+    ///
+    /// # Errors
+    /// As for [`Ingest::input`].
+    pub fn slots(&mut self, incarnation: u32, stream: u32, slots: &mut Vec<Slot>) -> Result<(), Error> {
+        self.journal.append(&Input::Slots { incarnation, stream, slots })?;
+        let encoder = &mut self.encoder;
+        self.state.take_slots(incarnation, stream, slots, &mut |rows| encoder.rows(rows))
     }
 
     /// How many bytes of journal lie between checkpoints at least; for tests.

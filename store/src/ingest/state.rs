@@ -193,27 +193,49 @@ impl State {
     }
 
     fn slots(&mut self, incarnation: u32, stream: u32, slots: &[Slot], sink: &mut Sink<'_>) -> Result<(), Error> {
-        let number = match self.streams.find(incarnation, stream) {
-            Some(number) => number,
-            None => {
-                let Some(process) = self.process(incarnation) else { return Ok(()) };
-                let Some(number) = self.streams.add(incarnation, stream, process) else {
-                    let detail = "Threads beyond the first million at one time were not recorded.";
-                    self.model.lose(Some(process), "too_many_streams", 1, detail);
-                    return Ok(());
-                };
-                self.model.processes[process as usize].streams.push(number);
-                number
-            }
-        };
-        self.streams.append(number, slots);
-        if self.streams.waiting > MAX_WAITING && self.model.clock.is_some() {
-            let detail = "A thread stood still between two steps of a record while others went on; \
-                          events were put in order without waiting for it.";
-            self.model.lose(None, "forced_order", 1, detail);
-            return self.merge(u64::MAX, sink);
+        if let Some(number) = self.stream(incarnation, stream) {
+            self.streams.append(number, slots);
         }
-        Ok(())
+        self.merge_if_too_many_wait(sink)
+    }
+
+    /// Takes [`Input::Slots`] in, and perhaps the buffer as it is, for which another one is left.
+    pub(crate) fn take_slots(
+        &mut self,
+        incarnation: u32,
+        stream: u32,
+        slots: &mut Vec<Slot>,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Error> {
+        if let Some(number) = self.stream(incarnation, stream) {
+            self.streams.append_buffer(number, slots);
+        }
+        self.merge_if_too_many_wait(sink)
+    }
+
+    /// The number of a stream, made if it is new; `None`: there are too many.
+    fn stream(&mut self, incarnation: u32, stream: u32) -> Option<u32> {
+        if let Some(number) = self.streams.find(incarnation, stream) {
+            return Some(number);
+        }
+        let process = self.process(incarnation)?;
+        let Some(number) = self.streams.add(incarnation, stream, process) else {
+            let detail = "Threads beyond the first million at one time were not recorded.";
+            self.model.lose(Some(process), "too_many_streams", 1, detail);
+            return None;
+        };
+        self.model.processes[process as usize].streams.push(number);
+        Some(number)
+    }
+
+    fn merge_if_too_many_wait(&mut self, sink: &mut Sink<'_>) -> Result<(), Error> {
+        if self.streams.waiting <= MAX_WAITING || self.model.clock.is_none() {
+            return Ok(());
+        }
+        let detail = "A thread stood still between two steps of a record while others went on; \
+                      events were put in order without waiting for it.";
+        self.model.lose(None, "forced_order", 1, detail);
+        self.merge(u64::MAX, sink)
     }
 
     /// Applies everything with a stamp below `limit`, in the order of stamps.

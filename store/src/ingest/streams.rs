@@ -207,6 +207,16 @@ impl Stream {
         }
     }
 
+    /// The same; takes a buffer over as it is if that wastes little of it, and leaves another one.
+    fn append_buffer(&mut self, slots: &mut Vec<Slot>, pool: &mut Pool) {
+        let is_worth_it = (BUFFER_SLOTS / 2..=BUFFER_SLOTS).contains(&slots.len()) && slots.capacity() <= BUFFER_SLOTS;
+        if is_worth_it && !self.is_corrupt {
+            self.buffers.push_back(std::mem::replace(slots, pool.take()));
+        } else {
+            self.append(slots, pool);
+        }
+    }
+
     /// Ignores everything from here on.
     pub(crate) fn give_up(&mut self) {
         self.is_corrupt = true;
@@ -267,13 +277,22 @@ impl Streams {
 
     /// Appends slots to a stream.
     pub(crate) fn append(&mut self, number: u32, slots: &[Slot]) {
+        self.append_with(number, slots.len(), |stream, pool| stream.append(slots, pool));
+    }
+
+    /// The same; may keep the buffer and leave another one.
+    pub(crate) fn append_buffer(&mut self, number: u32, slots: &mut Vec<Slot>) {
+        self.append_with(number, slots.len(), |stream, pool| stream.append_buffer(slots, pool));
+    }
+
+    fn append_with(&mut self, number: u32, slots: usize, append: impl FnOnce(&mut Stream, &mut Pool)) {
         let stream = &mut self.all[number as usize];
         let was_waiting = stream.is_waiting();
-        stream.append(slots, &mut self.pool);
+        append(stream, &mut self.pool);
         if !was_waiting && stream.is_waiting() {
             self.active.push(number);
         }
-        self.waiting += slots.len();
+        self.waiting += slots;
     }
 
     /// The stream with this number.
