@@ -7,6 +7,19 @@ use std::time::Duration;
 
 use crate::support::{Recording, run, scratch, tmq, workload};
 
+/// The process that `tmq record` with this process id started; waits for it, as a busy machine takes its time.
+fn started_by(tmq: u32) -> String {
+    for _ in 0..1000 {
+        let found = run(Command::new("pgrep").args(["-P", &tmq.to_string()]));
+        let found = String::from_utf8_lossy(&found.stdout).trim().to_owned();
+        if !found.is_empty() {
+            return found;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("the program was not started in ten seconds");
+}
+
 /// Starts a recording of an endless allocation storm, kills what `whom` says after `delay`, repairs if need be.
 fn kill_and_open(whom: &str, delay: Duration) -> i64 {
     let dir = scratch("kill").join("run.tmq");
@@ -20,10 +33,8 @@ fn kill_and_open(whom: &str, delay: Duration) -> i64 {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    std::thread::sleep(Duration::from_millis(150) + delay);
-    let target = run(Command::new("pgrep").args(["-P", &child.id().to_string()]));
-    let target = String::from_utf8_lossy(&target.stdout).trim().to_owned();
-    assert!(!target.is_empty(), "the program runs");
+    let target = started_by(child.id());
+    std::thread::sleep(Duration::from_millis(100) + delay);
     let pids: Vec<String> = match whom {
         "target" => vec![target],
         "tmq" => vec![child.id().to_string()],

@@ -196,11 +196,15 @@ mod tests {
         assert_eq!(window(Some(10), Some(32_768)), Some((32_768, 4106)));
         assert_eq!(window(Some(20_000), Some(32_768)), None);
         assert_eq!((window(None, Some(32_768)), window(Some(1), None)), (None, None));
-        let births = Births::since(std::process::id());
-        let mut child = std::process::Command::new("sleep").arg("10").spawn().unwrap();
-        assert!(births.may_include()(child.id()));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        let sleep = || std::process::Command::new("sleep").arg("10").spawn().unwrap();
+        let mut older = sleep();
+        let births = Births::since(older.id());
+        let mut younger = sleep();
+        assert!(births.may_include()(younger.id()));
+        for child in [&mut older, &mut younger] {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
     }
 
     #[test]
