@@ -5,7 +5,7 @@ use tmq_wire::record::Kind;
 
 use crate::schema::{DOMAIN_HEAP, DOMAIN_MMAP};
 
-/// Names of `allocations.kind`, by [`Row::kind`].
+/// Names of `allocations.kind`, by [`Part::KIND`].
 pub(crate) const KINDS: [&str; 6] = ["malloc", "calloc", "memalign", "realloc", "mmap", "mremap"];
 
 /// The number in [`KINDS`] of a kind that hands out memory; `None` for others.
@@ -23,7 +23,7 @@ pub(crate) fn kind_number(kind: Kind) -> Option<u8> {
 
 /// [`Row::free_ns`] of blocks that were never freed, and the other fields that may be unknown.
 pub(crate) const NO_TIME: i64 = i64::MIN;
-/// [`Row::free_thread`] and [`Row::free_stack`] where there is none.
+/// [`Part::FREE_THREAD`] and [`Part::FREE_STACK`] where there is none.
 pub(crate) const NO_ID: u32 = u32::MAX;
 
 /// One row of `allocations`; ids are those of the table. Seven words, so that seven comparisons tell whether two rows
