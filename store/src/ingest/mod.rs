@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod blocks;
+mod books;
 mod checkpoint;
 mod clock;
 mod code;

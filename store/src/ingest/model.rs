@@ -7,6 +7,7 @@ use tmq_wire::record::{Kind, NO_STACK, Plain};
 
 use super::INVERSION_NS;
 use super::blocks::Block;
+use super::books::Books;
 use super::clock::Clock;
 use super::code::Code;
 use super::maps::Range;
@@ -37,8 +38,8 @@ pub(crate) struct Thread {
     pub start_ns: i64,
     pub end_ns: i64,
     /// Its most recent allocation.
-    last_address: u64,
-    last_ns: i64,
+    pub(super) last_address: u64,
+    pub(super) last_ns: i64,
 }
 
 /// A named moment.
@@ -495,55 +496,6 @@ fn heap_row(process: u32, address: u64, block: &Block, free_ns: i64, stack: u32,
         who: Row::who(process, block.thread),
         freed_by: Row::freed_by(freed_by.0, freed_by.1),
         what: Row::what(stack, block.kind(), false),
-    }
-}
-
-/// What events of heap blocks of one process change, borrowed once for many of them.
-struct Books<'m> {
-    process: &'m mut Process,
-    threads: &'m mut [Thread],
-    sites: &'m mut [Site],
-    totals: &'m mut Totals,
-    peak: &'m mut Peak,
-    version: &'m mut u64,
-    timeline: &'m mut Timeline,
-    sampling: Sampling,
-}
-
-impl Books<'_> {
-    /// A block was handed out; it is open already.
-    #[inline(always)]
-    fn allocate(&mut self, address: u64, block: &Block) {
-        let (size, ns) = (block.size(), block.alloc_ns);
-        let amount = Amount::of(size, self.sampling.weight(size));
-        let site = &mut self.sites[block.site as usize];
-        site.allocate(*self.version, size, amount, ns);
-        if !self.sampling.is_exact() {
-            let variance = self.sampling.variance(size);
-            site.variance.add(Amount { blocks: variance, bytes: variance * (size as f64).powi(2) });
-        }
-        self.totals.live.add(amount);
-        self.totals.allocated.add(amount);
-        // The most of all is also the most of its bin.
-        if self.timeline.reach(self.totals.live.bytes) && self.peak.reach(self.totals.live, ns) {
-            *self.version += 1;
-        }
-        self.process.allocations += 1;
-        self.process.live.add(amount);
-        self.process.peak.reach(self.process.live, ns);
-        let thread = &mut self.threads[block.thread as usize];
-        (thread.last_address, thread.last_ns) = (address, ns);
-    }
-
-    /// A block ends at `ns`; it is not open any more.
-    #[inline(always)]
-    fn free(&mut self, address: u64, block: &Block, ns: i64) {
-        let amount = Amount::of(block.size(), self.sampling.weight(block.size()));
-        let thread = &self.threads[block.thread as usize];
-        let is_temporary = thread.last_address == address && thread.last_ns == block.alloc_ns;
-        self.sites[block.site as usize].free(*self.version, amount, ns - block.alloc_ns, is_temporary);
-        self.totals.live.subtract(amount);
-        self.process.live.subtract(amount);
     }
 }
 
