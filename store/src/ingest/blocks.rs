@@ -8,8 +8,8 @@
 //! Programs use memory in runs: what is allocated or freed together mostly lies together. A table that scatters addresses
 //! by a hash misses the processor's caches at nearly every event, and the translation of its addresses, too, once there
 //! are some hundred thousand blocks. Here what lies together in the program lies together in the table: the blocks of a
-//! page are neighbours, found by counting bits, and a run of events stays in one region. It also takes half the memory,
-//! because nothing is left empty but the end of a page's piece.
+//! page are neighbours, found by counting bits, and a run of events stays in one region. Nothing is left
+//! empty but the end of a page's piece, so it takes less memory, too.
 
 use std::collections::VecDeque;
 

@@ -4,7 +4,7 @@
 //! writer of payloads wrote, the reader reads, cut at most.
 
 use tmq_wire::payload::{self, Module, Process, Reader, Writer};
-use tmq_wire::record::{self, Decoder, Record, Slot};
+use tmq_wire::record::{self, Decoder, Kind, Plain, Record, Slot};
 
 use crate::source::Source;
 
@@ -41,7 +41,17 @@ fn decode(slots: &[Slot]) {
                 let mut other = Decoder::default();
                 other.tsc = tsc.wrapping_sub(dt);
                 assert_eq!(other.next(&again, 0), Some(Ok((record, 2))));
-                assert_eq!(record::freed_address(slots[next - 1]).unwrap_or(address), address);
+                let frees = matches!(kind, Kind::Free | Kind::ReallocOld);
+                assert_eq!(record::freed_address(slots[next - 1]), frees.then_some(address));
+                let plain = Plain { kind, address, size, stack, tsc };
+                let (mut ready, fits) = (Decoder::default(), size >> record::SIZE_BITS == 0);
+                ready.tsc = tsc.wrapping_sub(dt);
+                // Where the stamp does not overflow on the way, and the limit lies behind it.
+                if fits && ready.tsc < tsc && tsc < u64::MAX {
+                    assert_eq!(ready.peek_plain(&again, 1, u64::MAX), Some(plain));
+                    assert_eq!(ready.peek_plain(&again, 1, tsc), None);
+                    assert_eq!(ready.peek_plain(&again, 0, u64::MAX), None);
+                }
             }
             Record::Node { id, parent, module, offset, flags } => {
                 let again = [record::node(id, parent, module, offset, flags)];
