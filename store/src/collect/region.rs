@@ -207,6 +207,8 @@ impl Region {
     /// `Acquire` (rule 1), so honest slots are complete; dishonest ones may change while they are copied.
     pub(super) fn copy_slots(&self, index: u32, from: u32, to: u32, out: &mut Vec<Slot>) {
         out.clear();
+        // Always room for a whole chunk, and no more: buffers of one size can change hands (see `Streams`).
+        out.reserve_exact(CHUNK_SLOTS);
         let range = from as usize * 2..(to as usize).min(CHUNK_SLOTS) * 2;
         if let Some(words) = self.words(index).and_then(|words| words.get(range)) {
             out.extend(words.chunks_exact(2).map(|pair| [pair[0].load(Relaxed), pair[1].load(Relaxed)]));

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! region: 32 KiB of the program's memory ─▶ its pages: 512 bytes each ─▶ the page's blocks, in the order of addresses
-//! found by a hash                           a bit where one begins       in a piece of the pool
+//! found by a hash                           a bit for each place         in a piece of the pool
 //! ```
 //!
 //! Programs use memory in runs: what is allocated or freed together mostly lies together. A table that scatters addresses
@@ -10,6 +10,10 @@
 //! are some hundred thousand blocks. Here what lies together in the program lies together in the table: the blocks of a
 //! page are neighbours, found by counting bits, and a run of events stays in one region. Nothing is left
 //! empty but the end of a page's piece, so it takes less memory, too.
+//!
+//! A block that goes leaves its place to the next one that begins where it began, as allocators soon have it: neither moves
+//! the others. Places without a block are given up before a piece grows, so a piece is as long as most blocks of the page
+//! at one time want it.
 
 use std::collections::VecDeque;
 
@@ -28,7 +32,7 @@ const PAGE_BITS: u32 = 6;
 const REGION_BITS: u32 = 6;
 const PAGES: usize = 1 << REGION_BITS;
 /// Longest piece that an empty page keeps.
-const LONGEST_KEPT: u8 = 3;
+const LONGEST_KEPT: usize = 3;
 /// Regions without blocks that are kept.
 const MOST_EMPTIED: usize = 64;
 /// Bits of a size; the kind lies above.
@@ -72,9 +76,11 @@ impl Block {
 /// 512 bytes of the program's memory.
 #[derive(Clone, Copy, Debug, Default)]
 struct Page {
-    /// Where blocks begin.
+    /// Where open blocks begin.
     begins: u64,
-    /// They, in the pool.
+    /// Where blocks with a place in the piece begin, open or not.
+    places: u64,
+    /// Their places, in the pool.
     piece: Piece,
 }
 
@@ -112,13 +118,13 @@ impl Place {
 }
 
 impl Page {
-    /// How many blocks lie before `bit`. Counting bits takes a dozen steps, so the first and the last block, which most
-    /// events concern, are recognised before.
+    /// How many places lie before that of `bit`. Counting bits takes a dozen steps, so the first and the last place, which
+    /// most events concern, are recognised before.
     #[inline]
     fn rank(&self, bit: u64) -> usize {
-        let (before, others) = (self.begins & (bit - 1), self.begins & !bit);
+        let (before, others) = (self.places & (bit - 1), self.places & !bit);
         if before == others {
-            return usize::from(self.piece.len) - usize::from(self.begins & bit != 0);
+            return self.piece.len() - usize::from(self.places & bit != 0);
         }
         if before == 0 { 0 } else { before.count_ones() as usize }
     }
@@ -134,7 +140,7 @@ pub(crate) struct Blocks {
     len: usize,
     /// Number and index of each region in use.
     index: HashTable<(u64, u32)>,
-    regions: Vec<Region>,
+    regions: Vec<Box<Region>>,
     /// Regions that lost their last block, the oldest first; they may have got another one since.
     emptied: VecDeque<u32>,
     /// Regions without a number.
@@ -181,25 +187,50 @@ impl Blocks {
         };
         let region = &mut self.regions[number as usize];
         let page = &mut region.pages[place.page];
-        let rank = page.rank(place.bit);
-        if page.begins & place.bit != 0 {
-            let open = &mut self.pool.blocks(page.piece)[rank];
-            return Some(std::mem::replace(open, block));
+        if page.places & place.bit == 0 {
+            self.add_place(number, place);
         }
-        if page.piece.len == page.piece.room() {
-            page.piece = self.pool.grow(page.piece);
+        let region = &mut self.regions[number as usize];
+        let page = &mut region.pages[place.page];
+        let at = &mut self.pool.blocks(page.piece)[page.rank(place.bit)];
+        let older = std::mem::replace(at, block);
+        if page.begins & place.bit != 0 {
+            return Some(older);
         }
         page.begins |= place.bit;
-        page.piece.len += 1;
-        let blocks = &mut self.pool.blocks(page.piece)[rank..];
-        let last = blocks.len() - 1;
-        if last > 0 {
-            blocks.copy_within(..last, 1);
-        }
-        blocks[0] = block;
         region.blocks += 1;
         self.len += 1;
         None
+    }
+
+    /// Makes a place where there is none; what is in it means nothing.
+    #[inline(never)]
+    fn add_place(&mut self, number: u32, place: Place) {
+        let region = &mut self.regions[number as usize];
+        let neighbour = region.pages[(place.page + PAGES - 1) % PAGES].piece;
+        let page = &mut region.pages[place.page];
+        if page.piece.len() == page.piece.room() {
+            if page.places == page.begins {
+                page.piece = self.pool.grow(page.piece, neighbour);
+            } else {
+                page.piece = self.pool.keep(page.piece, page.places, page.begins);
+                page.places = page.begins;
+            }
+        }
+        let rank = page.rank(place.bit);
+        (page.places, page.piece) = (page.places | place.bit, page.piece.longer());
+        let mut moved = Block::default();
+        for at in &mut self.pool.blocks(page.piece)[rank..] {
+            std::mem::swap(at, &mut moved);
+        }
+    }
+
+    /// Whether there is one at `address`.
+    #[inline(always)]
+    pub(crate) fn is_open(&mut self, address: u64) -> bool {
+        let place = Place::of(address);
+        self.find(place.region)
+            .is_some_and(|number| self.regions[number as usize].pages[place.page].begins & place.bit != 0)
     }
 
     /// Takes out the block at `address`.
@@ -212,16 +243,10 @@ impl Blocks {
         if page.begins & place.bit == 0 {
             return None;
         }
-        let rank = page.rank(place.bit);
-        let blocks = &mut self.pool.blocks(page.piece)[rank..];
-        let block = blocks[0];
-        if blocks.len() > 1 {
-            blocks.copy_within(1.., 0);
-        }
+        let block = self.pool.blocks(page.piece)[page.rank(place.bit)];
         page.begins &= !place.bit;
-        page.piece.len -= 1;
         if page.begins == 0 && page.piece.room() > LONGEST_KEPT {
-            self.pool.give_back(std::mem::take(&mut page.piece));
+            self.pool.give_back(std::mem::take(page).piece);
         }
         region.blocks -= 1;
         self.len -= 1;
@@ -241,14 +266,16 @@ impl Blocks {
 
     /// All blocks with their addresses.
     fn iter<'a>(&'a self) -> impl Iterator<Item = (u64, Block)> + 'a {
-        let pages = |region: &'a Region| region.pages.iter().enumerate().map(move |page| (region, page));
+        let pages = |region: &'a Box<Region>| region.pages.iter().enumerate().map(move |page| (region, page));
         self.regions.iter().flat_map(pages).flat_map(|(region, (number, page))| {
-            let mut begins = page.begins;
-            self.pool.get(page.piece).iter().map(move |&block| {
-                let place = Place { region: region.number, page: number, bit: begins & begins.wrapping_neg() };
-                begins &= begins - 1;
-                (place.address(), block)
-            })
+            let mut places = page.places;
+            let blocks = self.pool.get(page.piece).iter().map(move |&block| {
+                let bit = places & places.wrapping_neg();
+                places &= places - 1;
+                (bit, block)
+            });
+            let open = blocks.filter(|(bit, _)| page.begins & bit != 0);
+            open.map(move |(bit, block)| (Place { region: region.number, page: number, bit }.address(), block))
         })
     }
 
@@ -303,12 +330,8 @@ impl Blocks {
                 number
             }
             None => {
-                self.regions.push(Region {
-                    number: region,
-                    blocks: 0,
-                    is_emptied: false,
-                    pages: [Page::default(); PAGES],
-                });
+                let pages = [Page::default(); PAGES];
+                self.regions.push(Box::new(Region { number: region, blocks: 0, is_emptied: false, pages }));
                 self.regions.len() as u32 - 1
             }
         };

@@ -6,6 +6,7 @@
 use super::blocks::Block;
 use super::model::Thread;
 use super::process::Process;
+use super::rows::{NO_ID, Row, Rows};
 use super::sampling::Sampling;
 use super::sites::{Amount, Peak, Site};
 use super::timeline::{Timeline, Totals};
@@ -47,6 +48,57 @@ impl Books<'_> {
         (thread.last_address, thread.last_ns) = (address, ns);
     }
 
+    /// A block that is not open any more was freed, when and by whom, from a place that is not known; returns when it
+    /// ends.
+    #[inline(always)]
+    pub(super) fn end(
+        &mut self,
+        rows: &mut Rows,
+        process: u32,
+        address: u64,
+        block: &Block,
+        (ns, thread): (i64, u32),
+    ) -> i64 {
+        // A late record may bear an earlier stamp than the block that it frees (see `Model::late`).
+        let ns = ns.max(block.alloc_ns);
+        self.free(address, block, ns);
+        let stack = self.sites[block.site as usize].stack;
+        rows.push(heap_row(process, address, block, ns, stack, (thread, NO_ID)));
+        ns
+    }
+
+    /// A block was handed out, and given back by the event that followed; returns when it ends, and does the same as
+    /// [`Books::allocate`] and [`Books::end`]. Mostly, what was live for so short a time is no maximum, and the sums of
+    /// what is live are as before.
+    #[inline(always)]
+    pub(super) fn pass(
+        &mut self,
+        rows: &mut Rows,
+        process: u32,
+        address: u64,
+        block: &Block,
+        (ns, thread): (i64, u32),
+    ) -> i64 {
+        let (size, end) = (block.size(), ns.max(block.alloc_ns));
+        let amount = Amount::of(size, self.sampling.weight(size));
+        let is_maximum = !self.timeline.passes(self.totals.live.bytes + amount.bytes, end)
+            || self.process.live.bytes + amount.bytes > self.process.peak.amount.bytes;
+        if is_maximum || thread != block.thread || !self.sampling.is_exact() {
+            self.allocate(address, block);
+            self.timeline.advance(ns, self.totals);
+            return self.end(rows, process, address, block, (ns, thread));
+        }
+        let site = &mut self.sites[block.site as usize];
+        site.pass(size, amount, block.alloc_ns, end - block.alloc_ns);
+        let stack = site.stack;
+        self.totals.allocated.add(amount);
+        self.process.allocations += 1;
+        let thread = &mut self.threads[block.thread as usize];
+        (thread.last_address, thread.last_ns) = (address, block.alloc_ns);
+        rows.push(heap_row(process, address, block, end, stack, (block.thread, NO_ID)));
+        end
+    }
+
     /// A block ends at `ns`; it is not open any more.
     #[inline(always)]
     pub(super) fn free(&mut self, address: u64, block: &Block, ns: i64) {
@@ -56,5 +108,26 @@ impl Books<'_> {
         self.sites[block.site as usize].free(*self.version, amount, ns - block.alloc_ns, is_temporary);
         self.totals.live.subtract(amount);
         self.process.live.subtract(amount);
+    }
+}
+
+/// The row of a heap block. `freed_by`: thread and stack of the free.
+#[inline(always)]
+pub(super) fn heap_row(
+    process: u32,
+    address: u64,
+    block: &Block,
+    free_ns: i64,
+    stack: u32,
+    freed_by: (u32, u32),
+) -> Row {
+    Row {
+        alloc_ns: block.alloc_ns,
+        free_ns,
+        address,
+        size: block.size(),
+        who: Row::who(process, block.thread),
+        freed_by: Row::freed_by(freed_by.0, freed_by.1),
+        what: Row::what(stack, block.kind(), false),
     }
 }

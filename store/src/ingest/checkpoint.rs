@@ -1,6 +1,10 @@
 //! The saved state of a recording under way: `journal/checkpoint`.
 //!
 //! It says which journal segment comes next and which parts exist. Later parts and earlier segments mean nothing.
+//!
+//! ```text
+//! magic 8 bytes | checksum u64 of the rest | bytes of the head u64 | head, postcard | the state, megabytes perhaps
+//! ```
 
 use std::fs;
 use std::io::Write;
@@ -15,7 +19,8 @@ use crate::recording::{JOURNAL_DIR, TableFile};
 
 /// Bytes that a checkpoint may take beyond what there is much of.
 const ROOM: usize = 64 << 10;
-const MAGIC: &[u8; 8] = b"tmqckpt3";
+/// The last digit changes with the layout.
+pub(super) const MAGIC: &[u8; 8] = b"tmqckpt4";
 
 /// A checkpoint.
 #[derive(Debug, Serialize, Deserialize)]
@@ -26,32 +31,23 @@ pub(crate) struct Checkpoint {
     pub key: u64,
     /// Parts that hold all rows of the state.
     pub parts: Vec<TableFile>,
-    /// The state, serialised.
-    #[serde(with = "serde_bytes_like")]
+    /// The state, serialised; it follows the head as it is.
+    #[serde(skip)]
     pub state: Vec<u8>,
 }
 
-/// Byte strings are written as such instead of number by number.
-mod serde_bytes_like {
-    use serde::{Deserializer, Serializer, de};
+/// Bytes of the length of the head.
+const LENGTH_BYTES: usize = 8;
 
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(bytes)
-    }
+/// Checksum of what follows it.
+pub(super) fn sum(head: &[u8], state: &[u8]) -> u64 {
+    checksum(state, checksum(head, 0))
+}
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        struct Bytes;
-        impl<'de> de::Visitor<'de> for Bytes {
-            type Value = Vec<u8>;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("bytes")
-            }
-            fn visit_borrowed_bytes<E: de::Error>(self, bytes: &'de [u8]) -> Result<Self::Value, E> {
-                Ok(bytes.to_vec())
-            }
-        }
-        deserializer.deserialize_bytes(Bytes)
-    }
+/// Head and state of what follows the checksum.
+pub(super) fn split(body: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = body.split_first_chunk::<LENGTH_BYTES>()?;
+    rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)
 }
 
 fn path_in(dir: &Path) -> PathBuf {
@@ -79,13 +75,12 @@ impl Checkpoint {
     pub(crate) fn write(&self, dir: &Path) -> Result<(), Error> {
         let path = path_in(dir);
         let temporary = path.with_extension("tmp");
-        let body = postcard::to_extend(self, Vec::with_capacity(self.state.len() + ROOM))
-            .map_err(|e| damaged(dir, &e.to_string()))?;
+        let head = postcard::to_extend(self, Vec::new()).map_err(|e| damaged(dir, &e.to_string()))?;
         let write = || {
             let mut file = fs::File::create(&temporary)?;
-            file.write_all(MAGIC)?;
-            file.write_all(&checksum(&body, 0).to_le_bytes())?;
-            file.write_all(&body)?;
+            let (sum, length) = (sum(&head, &self.state), head.len() as u64);
+            file.write_all(&[MAGIC, &sum.to_le_bytes(), &length.to_le_bytes(), &head[..]].concat())?;
+            file.write_all(&self.state)?;
             fs::rename(&temporary, &path)
         };
         write().map_err(Error::io("write", &path))
@@ -95,11 +90,13 @@ impl Checkpoint {
     pub(crate) fn read(dir: &Path) -> Result<Self, Error> {
         let path = path_in(dir);
         let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
-        let body = bytes
+        let found = bytes
             .strip_prefix(MAGIC)
             .and_then(|rest| rest.split_first_chunk::<8>())
-            .filter(|(sum, body)| u64::from_le_bytes(**sum) == checksum(body, 0));
-        let (_, body) = body.ok_or_else(|| damaged(dir, "its checksum does not match"))?;
-        postcard::from_bytes(body).map_err(|e| damaged(dir, &e.to_string()))
+            .and_then(|(expected, body)| Some((u64::from_le_bytes(*expected), split(body)?)))
+            .filter(|(expected, (head, state))| sum(head, state) == *expected);
+        let (_, (head, state)) = found.ok_or_else(|| damaged(dir, "its checksum does not match"))?;
+        let checkpoint: Self = postcard::from_bytes(head).map_err(|e| damaged(dir, &e.to_string()))?;
+        Ok(Self { state: state.to_vec(), ..checkpoint })
     }
 }

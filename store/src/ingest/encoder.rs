@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use super::checkpoint::Checkpoint;
 use super::journal;
-use super::rows::Row;
+use super::rows::Rows;
 use super::sampling::Sampling;
 use crate::Error;
 use crate::recording::{TableFile, part_name};
@@ -22,7 +22,7 @@ const QUEUE: usize = 4;
 const PART_ROWS: u64 = 8 << 20;
 
 enum Command {
-    Rows(Vec<Row>),
+    Rows(Rows),
     /// Closes the part and saves the state.
     Checkpoint {
         segment: u64,
@@ -36,7 +36,7 @@ enum Command {
 pub(crate) struct Encoder {
     path: PathBuf,
     commands: Option<SyncSender<Command>>,
-    used: Receiver<Vec<Row>>,
+    used: Receiver<Rows>,
     thread: Option<JoinHandle<Result<Vec<TableFile>, Error>>>,
 }
 
@@ -55,11 +55,11 @@ impl Encoder {
     }
 
     /// Hands rows over and leaves an empty buffer.
-    pub(crate) fn rows(&mut self, rows: &mut Vec<Row>) -> Result<(), Error> {
-        if rows.is_empty() {
+    pub(crate) fn rows(&mut self, rows: &mut Rows) -> Result<(), Error> {
+        if rows.len() == 0 {
             return Ok(());
         }
-        let empty = self.used.try_recv().unwrap_or_else(|_| Vec::with_capacity(rows.capacity()));
+        let empty = self.used.try_recv().unwrap_or_default();
         self.send(Command::Rows(std::mem::replace(rows, empty)))
     }
 
@@ -105,7 +105,7 @@ struct Worker {
     part: Option<PartWriter>,
     /// PartColumns of the last part, for the next.
     columns: Option<PartColumns>,
-    give_back: Sender<Vec<Row>>,
+    give_back: Sender<Rows>,
 }
 
 impl Worker {
@@ -114,7 +114,9 @@ impl Worker {
             match command {
                 Command::Rows(mut rows) => {
                     self.write(&rows)?;
-                    rows.clear();
+                    while rows.next() {
+                        self.write(&rows)?;
+                    }
                     // The other end may be gone: then the buffer is not wanted.
                     let _ = self.give_back.send(rows);
                 }
@@ -129,7 +131,7 @@ impl Worker {
         Ok(self.files)
     }
 
-    fn write(&mut self, rows: &[Row]) -> Result<(), Error> {
+    fn write(&mut self, rows: &Rows) -> Result<(), Error> {
         let part = match &mut self.part {
             Some(part) => part,
             None => {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::checkpoint::{self, Checkpoint};
-use super::rows::{NO_TIME, Row};
+use super::rows::{NO_TIME, Rows};
 use super::state::State;
 use super::{Input, RecordingConfig, journal};
 use crate::Error;
@@ -42,18 +42,28 @@ impl Unwritten {
     }
 }
 
-fn check(rows: &mut Vec<Row>) -> Result<(), Error> {
-    for row in rows.iter() {
-        assert!(row.free_ns == NO_TIME || row.free_ns >= row.alloc_ns, "{row:?}");
+fn check(rows: &mut Rows) -> Result<(), Error> {
+    loop {
+        for row in rows.iter() {
+            assert!(row.free_ns == NO_TIME || row.free_ns >= row.alloc_ns, "{row:?}");
+        }
+        if !rows.next() {
+            return Ok(());
+        }
     }
-    rows.clear();
-    Ok(())
 }
 
-/// The checksum of journal frames and checkpoints.
+/// A journal frame with a checksum that matches, whatever is in it. `key`: that of the recording.
 #[must_use]
-pub fn checksum(bytes: &[u8], seed: u64) -> u64 {
-    journal::checksum(bytes, seed)
+pub fn journal_frame(key: u64, segment: u64, kind: u32, writer: (u32, u32), payload: &[u8]) -> Vec<u8> {
+    journal::frame(key, segment, kind, writer, payload)
+}
+
+/// A checkpoint file with a checksum that matches, if `body`, what follows the checksum, can be taken apart at all.
+#[must_use]
+pub fn checkpoint_file(body: &[u8]) -> Vec<u8> {
+    let sum = checkpoint::split(body).map_or(0, |(head, state)| checkpoint::sum(head, state));
+    [checkpoint::MAGIC, &sum.to_le_bytes(), body].concat()
 }
 
 /// Reads the checkpoint of `dir` and the state within it; its key and the number of the next segment.

@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! journal/00000.log     frames from the last checkpoint on; a new segment begins with each checkpoint
-//! frame: | payload bytes u32 | kind u32 | checksum u64 | payload, padded to 8 bytes |
-//! kind 1: incarnation u32, stream u32, slots of 16 bytes        kind 2: any other input, postcard
+//! frame: | payload bytes u32 | kind u32 | incarnation u32 | stream u32 | checksum u64 | payload, padded to 8 bytes |
+//! kind 1: slots of 16 bytes        kind 2: any other input, postcard; incarnation and stream are 0
 //! kind 3: as kind 1, slots of earlier segments which wait to be put in order; they belong to the state that a checkpoint
 //!         saves with the segment they begin, and are passed over by who comes from an earlier one
 //! journal/spare         a segment that a checkpoint has made unnecessary, until it becomes the next one
 //! ```
-//! Frames go through a buffer to the page cache, not to the disk: they survive the process, not the machine. A frame
-//! whose length or checksum is wrong is the end of its segment.
+//! Frames go through a buffer to the page cache, not to the disk: they survive the process, not the machine. Written from
+//! where they are, one call each, they take the kernel twice as long as it takes to copy them. A frame whose length or
+//! checksum is wrong is the end of its segment.
 //!
 //! A new segment overwrites an old one where that has pages in the page cache: fresh ones cost more than what is written
 //! into them. So behind the end of a segment lie frames of an older one. They are told apart by their checksums, which
@@ -22,12 +23,13 @@ use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use tmq_wire::record::Slot;
+use zerocopy::IntoBytes;
 
 use super::input::Input;
 use crate::Error;
 use crate::recording::JOURNAL_DIR;
 
-const HEADER_BYTES: usize = 16;
+const HEADER_BYTES: usize = 24;
 const KIND_SLOTS: u32 = 1;
 const KIND_OTHER: u32 = 2;
 const KIND_AGAIN: u32 = 3;
@@ -79,6 +81,48 @@ fn seed_of(key: u64, segment: u64) -> u64 {
     key.wrapping_add(segment.wrapping_mul(FACTOR))
 }
 
+/// The header of a frame without its checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Head {
+    /// Bytes of the payload without its padding.
+    length: u32,
+    kind: u32,
+    incarnation: u32,
+    stream: u32,
+}
+
+impl Head {
+    /// Seed of the frame's checksum.
+    fn seed(self, key: u64, segment: u64) -> u64 {
+        let words = [u64::from(self.length) | u64::from(self.kind) << 32, self.ids()];
+        words.into_iter().fold(seed_of(key, segment), |seed, word| (seed ^ word).wrapping_mul(FACTOR).rotate_left(29))
+    }
+
+    fn ids(self) -> u64 {
+        u64::from(self.incarnation) | u64::from(self.stream) << 32
+    }
+
+    fn padded(self) -> usize {
+        (self.length as usize).next_multiple_of(8)
+    }
+
+    /// The header with the checksum `sum`.
+    fn with(self, sum: u64) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        let (words, _) = bytes.as_chunks_mut::<4>();
+        let numbers = [self.length, self.kind, self.incarnation, self.stream, sum as u32, (sum >> 32) as u32];
+        words.iter_mut().zip(numbers).for_each(|(word, number)| *word = number.to_le_bytes());
+        bytes
+    }
+
+    /// A header and its checksum.
+    fn of(bytes: [u8; HEADER_BYTES]) -> (Self, u64) {
+        let word = |i: usize| u32::from_le_bytes(bytes.as_chunks::<4>().0[i]);
+        let head = Self { length: word(0), kind: word(1), incarnation: word(2), stream: word(3) };
+        (head, u64::from(word(4)) | u64::from(word(5)) << 32)
+    }
+}
+
 /// The end of the journal where inputs are appended.
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -119,15 +163,11 @@ impl Journal {
         if let Input::Slots { incarnation, stream, slots } = *input {
             return self.append_slots(KIND_SLOTS, incarnation, stream, slots);
         }
-        let path = || segment_path(&self.dir, self.segment);
-        let reason = |e: postcard::Error| Error::Damaged { path: path(), offset: 0, reason: e.to_string() };
-        let bytes = postcard::to_extend(input, Vec::new()).map_err(reason)?;
-        let frame = self.frame(KIND_OTHER, bytes.len())?;
-        let (content, padding) = frame[HEADER_BYTES..].split_at_mut(bytes.len());
-        content.copy_from_slice(&bytes);
-        padding.fill(0);
-        self.complete();
-        Ok(())
+        let reason = |e: postcard::Error| Error::Damaged { path: self.path(), offset: 0, reason: e.to_string() };
+        let mut bytes = postcard::to_extend(input, Vec::new()).map_err(reason)?;
+        let head = Head { length: bytes.len() as u32, kind: KIND_OTHER, incarnation: 0, stream: 0 };
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+        self.append_frame(head, &bytes)
     }
 
     /// Appends slots that earlier segments have, for a checkpoint that does not save them.
@@ -136,49 +176,37 @@ impl Journal {
     }
 
     fn append_slots(&mut self, kind: u32, incarnation: u32, stream: u32, slots: &[Slot]) -> Result<(), Error> {
-        let frame = self.frame(kind, 8 + slots.len() * 16)?;
-        let payload = &mut frame[HEADER_BYTES..];
-        payload[..4].copy_from_slice(&incarnation.to_le_bytes());
-        payload[4..8].copy_from_slice(&stream.to_le_bytes());
-        let (places, _) = payload[8..].as_chunks_mut::<16>();
-        for ([w0, w1], place) in slots.iter().zip(places) {
-            *place = (u128::from(*w0) | u128::from(*w1) << 64).to_le_bytes();
-        }
-        self.complete();
-        Ok(())
+        const { assert!(cfg!(target_endian = "little"), "slots are stored as they are in memory") };
+        let payload = slots.as_flattened().as_bytes();
+        let head = Head { length: payload.len() as u32, kind, incarnation, stream };
+        self.append_frame(head, payload)
     }
 
-    /// Room for a frame of `length` bytes of payload behind what is in the buffer; the first word of its header is there.
-    fn frame(&mut self, kind: u32, length: usize) -> Result<&mut [u8], Error> {
-        let bytes = HEADER_BYTES + length.next_multiple_of(8);
+    /// `payload` is padded.
+    fn append_frame(&mut self, head: Head, payload: &[u8]) -> Result<(), Error> {
+        let bytes = HEADER_BYTES + payload.len();
         if self.filled + bytes > self.buffer.len() {
             self.flush()?;
             if bytes > self.buffer.len() {
                 self.buffer.resize(bytes, 0);
             }
         }
-        let frame = &mut self.buffer[self.filled..self.filled + bytes];
-        frame[..8].copy_from_slice(&first_word(kind, length as u32).to_le_bytes());
-        Ok(frame)
+        let sum = checksum(payload, head.seed(self.key, self.segment));
+        let (header, rest) = self.buffer[self.filled..].split_at_mut(HEADER_BYTES);
+        header.copy_from_slice(&head.with(sum));
+        rest[..payload.len()].copy_from_slice(payload);
+        self.filled += bytes;
+        self.bytes += bytes as u64;
+        Ok(())
     }
 
-    /// Puts the checksum into the frame behind what is in the buffer, which is part of it from now on.
-    fn complete(&mut self) {
-        let frame = &mut self.buffer[self.filled..];
-        let (header, payload) = frame.split_at_mut(HEADER_BYTES);
-        let length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]) as usize;
-        let kind = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
-        let payload = &payload[..length.next_multiple_of(8)];
-        let sum = checksum(payload, seed_of(self.key, self.segment) ^ first_word(kind, length as u32));
-        header[8..].copy_from_slice(&sum.to_le_bytes());
-        self.filled += HEADER_BYTES + payload.len();
-        self.bytes += (HEADER_BYTES + payload.len()) as u64;
+    fn path(&self) -> PathBuf {
+        segment_path(&self.dir, self.segment)
     }
 
     /// Hands everything to the kernel.
     pub(crate) fn flush(&mut self) -> Result<(), Error> {
-        let path = || segment_path(&self.dir, self.segment);
-        self.file.write_all(&self.buffer[..self.filled]).map_err(|e| Error::io("write", path())(e))?;
+        self.file.write_all(&self.buffer[..self.filled]).map_err(|e| Error::io("write", self.path())(e))?;
         self.filled = 0;
         Ok(())
     }
@@ -231,15 +259,14 @@ pub(crate) fn replay(
     let mut done = 0;
     let (mut payload, mut slots) = (Vec::new(), Vec::new());
     for (number, path) in paths {
-        let seed = seed_of(key, number);
         let file = File::open(&path).map_err(Error::io("read", &path))?;
         let mut file = BufReader::with_capacity(READ_BYTES, file);
-        while let Some(kind) = read_frame(&mut file, &mut payload, seed).map_err(Error::io("read", &path))? {
+        while let Some(head) = read_frame(&mut file, &mut payload, key, number).map_err(Error::io("read", &path))? {
             done += (HEADER_BYTES + payload.len()) as u64;
-            if kind == KIND_AGAIN && number != segment {
+            if head.kind == KIND_AGAIN && number != segment {
                 continue;
             }
-            if let Some(input) = decode(kind, &payload, &mut slots) {
+            if let Some(input) = decode(head, &payload, &mut slots) {
                 apply(&input, done, total)?;
             }
         }
@@ -247,27 +274,30 @@ pub(crate) fn replay(
     Ok(())
 }
 
-fn first_word(kind: u32, length: u32) -> u64 {
-    u64::from(length) | u64::from(kind) << 32
-}
-
-/// Reads a frame into `payload`; `None` at the end, where a frame is torn or where those of an older segment begin.
-fn read_frame(file: &mut impl Read, payload: &mut Vec<u8>, seed: u64) -> std::io::Result<Option<u32>> {
+/// Reads a frame's payload with its padding into `payload`; `None` at the end, where a frame is torn or where those of an
+/// older segment begin.
+fn read_frame(file: &mut impl Read, payload: &mut Vec<u8>, key: u64, segment: u64) -> std::io::Result<Option<Head>> {
     let mut header = [0; HEADER_BYTES];
     if !read_whole(file, &mut header)? {
         return Ok(None);
     }
-    let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-    let (length, kind) = (word(0) as usize, word(4));
-    if length > MAX_FRAME_BYTES {
+    let (head, sum) = Head::of(header);
+    if head.length as usize > MAX_FRAME_BYTES {
         return Ok(None);
     }
     payload.clear();
     // Grows with what is there, not with what the header claims.
-    let read = file.take(length.next_multiple_of(8) as u64).read_to_end(payload)?;
-    let sum = u64::from(word(8)) | u64::from(word(12)) << 32;
-    let expected = checksum(payload, seed ^ first_word(kind, word(0)));
-    Ok((read == length.next_multiple_of(8) && expected == sum).then_some(kind))
+    let read = file.take(head.padded() as u64).read_to_end(payload)?;
+    Ok((read == head.padded() && checksum(payload, head.seed(key, segment)) == sum).then_some(head))
+}
+
+/// A whole frame.
+#[cfg(fuzzing)]
+pub(super) fn frame(key: u64, segment: u64, kind: u32, (incarnation, stream): (u32, u32), payload: &[u8]) -> Vec<u8> {
+    let head = Head { length: payload.len() as u32, kind, incarnation, stream };
+    let mut padded = payload.to_vec();
+    padded.resize(head.padded(), 0);
+    [&head.with(checksum(&padded, head.seed(key, segment)))[..], &padded].concat()
 }
 
 fn read_whole(file: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<bool> {
@@ -278,21 +308,15 @@ fn read_whole(file: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<bool> 
     }
 }
 
-fn decode<'a>(kind: u32, payload: &'a [u8], slots: &'a mut Vec<Slot>) -> Option<Input<'a>> {
-    match kind {
+fn decode<'a>(head: Head, payload: &'a [u8], slots: &'a mut Vec<Slot>) -> Option<Input<'a>> {
+    match head.kind {
         KIND_SLOTS | KIND_AGAIN => {
-            let (incarnation, rest) = payload.split_first_chunk()?;
-            let (stream, rest) = rest.split_first_chunk()?;
             slots.clear();
-            slots.extend(rest.as_chunks::<16>().0.iter().map(|bytes| {
+            slots.extend(payload.as_chunks::<16>().0.iter().map(|bytes| {
                 let both = u128::from_le_bytes(*bytes);
                 [both as u64, (both >> 64) as u64]
             }));
-            Some(Input::Slots {
-                incarnation: u32::from_le_bytes(*incarnation),
-                stream: u32::from_le_bytes(*stream),
-                slots,
-            })
+            Some(Input::Slots { incarnation: head.incarnation, stream: head.stream, slots })
         }
         KIND_OTHER => postcard::take_from_bytes(payload).ok().map(|(input, _)| input),
         _ => None,
@@ -388,7 +412,7 @@ mod tests {
             assert!(fs::read_dir(dir.join(JOURNAL_DIR)).unwrap().count() <= 2);
         }
         assert!(fs::metadata(segment_path(&dir, 6)).unwrap().len() > 0 && journal.bytes() == 0);
-        assert_eq!(journal.total_bytes(), (20 + 17 + 14 + 11 + 8 + 5) * (HEADER_BYTES as u64 + 8 + 640));
+        assert_eq!(journal.total_bytes(), (20 + 17 + 14 + 11 + 8 + 5) * (HEADER_BYTES as u64 + 640));
         // Longer than the buffer.
         let many = vec![[9 << 59, 3]; BUFFER_BYTES / 8];
         journal.append(&Input::Slots { incarnation: 1, stream: 2, slots: &many }).unwrap();

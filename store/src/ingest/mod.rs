@@ -54,7 +54,7 @@ pub use repair::repair;
 pub(crate) use code::{Code, Stack};
 pub(crate) use encoder::Encoder;
 pub(crate) use process::Process;
-pub(crate) use rows::{KINDS, NO_ID, NO_TIME, Part, Row};
+pub(crate) use rows::{KINDS, NO_ID, NO_TIME, Part, Row, Rows, Word};
 pub(crate) use sampling::Sampling;
 pub(crate) use sites::{Amount, Site};
 pub(crate) use state::State;

@@ -7,15 +7,14 @@ use tmq_wire::record::{Kind, NO_STACK, Plain};
 
 use super::INVERSION_NS;
 use super::blocks::Block;
-use super::books::Books;
+use super::books::{Books, heap_row};
 use super::clock::Clock;
 use super::code::Code;
 use super::maps::Range;
 use super::process::{Nodes, Process};
-use super::rows::{NO_ID, NO_TIME, Row, kind_number};
+use super::rows::{NO_ID, NO_TIME, ROWS_AT_ONCE, Row, Rows, kind_number};
 use super::sampling::Sampling;
 use super::sites::{Amount, Peak, Site};
-use super::state::ROWS_AT_ONCE;
 use super::streams::{Cursor, NO_THREAD};
 use super::timeline::{Timeline, Totals};
 use crate::schema::{DOMAIN_HEAP, DOMAIN_MMAP};
@@ -99,7 +98,7 @@ pub(crate) struct Model {
     pub row_count: u64,
     /// Finished rows that nobody has taken.
     #[serde(skip)]
-    pub rows: Vec<Row>,
+    pub rows: Rows,
 }
 
 /// An event with its stamp converted, and who caused it.
@@ -193,18 +192,13 @@ impl Model {
             let ns = clock.ns(tsc);
             let kind = match kind {
                 Kind::Free | Kind::ReallocOld if stack == NO_STACK => {
-                    books.timeline.advance(ns, books.totals);
-                    match books.process.blocks.remove(address) {
-                        Some(block) => {
-                            let ns = ns.max(block.alloc_ns);
-                            books.free(address, &block, ns);
-                            let stack = books.sites[block.site as usize].stack;
-                            rows.push(heap_row(process, address, &block, ns, stack, (thread, NO_ID)));
-                        }
-                        None => books.process.foreign_frees += 1,
-                    }
                     cursor.pass(tsc);
                     last = Some(ns);
+                    books.timeline.advance(ns, books.totals);
+                    match books.process.blocks.remove(address) {
+                        Some(block) => last = Some(books.end(rows, process, address, &block, (ns, thread))),
+                        None => books.process.foreign_frees += 1,
+                    }
                     continue;
                 }
                 Kind::Malloc => 0,
@@ -216,6 +210,14 @@ impl Model {
             last = Some(ns);
             books.timeline.advance(ns, books.totals);
             let block = Block::new(kind, ns, size, site, thread);
+            // What the next event frees need not be noted as open in between.
+            if let Some(tsc) = cursor.freed_next(address, until)
+                && !books.process.blocks.is_open(address)
+            {
+                cursor.pass(tsc);
+                last = Some(books.pass(rows, process, address, &block, (clock.ns(tsc), thread)));
+                continue;
+            }
             if let Some(older) = books.process.blocks.insert(address, block) {
                 displaced = Some((address, block, older));
                 break;
@@ -237,7 +239,7 @@ impl Model {
     }
 
     #[inline(always)]
-    fn books_and_rows(&mut self, process: u32) -> (Books<'_>, &mut Vec<Row>) {
+    fn books_and_rows(&mut self, process: u32) -> (Books<'_>, &mut Rows) {
         let books = Books {
             process: &mut self.processes[process as usize],
             threads: &mut self.threads,
@@ -482,20 +484,6 @@ impl Model {
             self.emit_range(left.process, &range, NO_TIME, NO_ID, NO_ID);
         }
         !left.blocks.is_empty() || !left.ranges.is_empty()
-    }
-}
-
-/// `freed_by`: thread and stack of the free.
-#[inline(always)]
-fn heap_row(process: u32, address: u64, block: &Block, free_ns: i64, stack: u32, freed_by: (u32, u32)) -> Row {
-    Row {
-        alloc_ns: block.alloc_ns,
-        free_ns,
-        address,
-        size: block.size(),
-        who: Row::who(process, block.thread),
-        freed_by: Row::freed_by(freed_by.0, freed_by.1),
-        what: Row::what(stack, block.kind(), false),
     }
 }
 

@@ -9,28 +9,64 @@ const ROOM: [u8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 64, 64, 64]
 const FIRST_CHUNK: usize = 1 << 10;
 const LARGEST_CHUNK: usize = 1 << 20;
 
-/// Neighbouring places for blocks.
+/// Neighbouring places for blocks: from the lowest bits up, the first place in the chunk (32 bits), the chunk (16), the
+/// class (8, a number in [`ROOM`]) and the blocks in it (8, kept by its owner). It is one word because it is written in
+/// one event and read in the next: what was written in parts would have to leave the store buffer before it can be read
+/// as a whole, some 15 cycles.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Piece {
-    /// First place in the chunk.
-    first: u32,
-    chunk: u16,
-    /// Number in [`ROOM`].
-    class: u8,
-    /// Blocks in it, kept by its owner.
-    pub(super) len: u8,
-}
+pub(super) struct Piece(u64);
+
+const CHUNK: u32 = 32;
+const CLASS: u32 = 48;
+const LEN: u32 = 56;
 
 impl Piece {
+    #[inline]
+    fn new(first: usize, chunk: usize, class: u8) -> Self {
+        Self(first as u64 | (chunk as u64) << CHUNK | u64::from(class) << CLASS)
+    }
+
+    #[inline]
+    fn first(self) -> usize {
+        self.0 as u32 as usize
+    }
+
+    #[inline]
+    fn chunk(self) -> usize {
+        (self.0 >> CHUNK) as u16 as usize
+    }
+
+    #[inline]
+    fn class(self) -> u8 {
+        (self.0 >> CLASS) as u8
+    }
+
+    /// How many blocks are in it.
+    #[inline]
+    pub(super) fn len(self) -> usize {
+        (self.0 >> LEN) as usize
+    }
+
+    /// The same with one block more; there must be room for it.
+    #[inline]
+    pub(super) fn longer(self) -> Self {
+        Self(self.0.wrapping_add(1 << LEN))
+    }
+
+    #[inline]
+    fn empty(self) -> Self {
+        Self(self.0 & ((1 << LEN) - 1))
+    }
+
     /// How many blocks it has room for.
     #[inline]
-    pub(super) fn room(self) -> u8 {
-        ROOM[usize::from(self.class) % ROOM.len()]
+    pub(super) fn room(self) -> usize {
+        usize::from(ROOM[usize::from(self.class()) % ROOM.len()])
     }
 
     #[inline]
     fn places(self) -> std::ops::Range<usize> {
-        self.first as usize..self.first as usize + usize::from(self.len)
+        self.first()..self.first() + self.len()
     }
 }
 
@@ -46,36 +82,58 @@ pub(super) struct Pool {
 impl Pool {
     /// What is in a piece.
     pub(super) fn get(&self, piece: Piece) -> &[Block] {
-        if piece.len == 0 { &[] } else { &self.chunks[usize::from(piece.chunk)][piece.places()] }
+        if piece.len() == 0 { &[] } else { &self.chunks[piece.chunk()][piece.places()] }
     }
 
     /// The same, to be changed.
     #[inline]
     pub(super) fn blocks(&mut self, piece: Piece) -> &mut [Block] {
-        if piece.len == 0 { &mut [] } else { &mut self.chunks[usize::from(piece.chunk)][piece.places()] }
+        if piece.len() == 0 { &mut [] } else { &mut self.chunks[piece.chunk()][piece.places()] }
     }
 
     /// Asks for the cache line of the place `rank` of a piece.
     #[inline]
     pub(super) fn prefetch(&self, piece: Piece, rank: usize) {
-        if let Some(chunk) = self.chunks.get(usize::from(piece.chunk)) {
-            prefetch(chunk, piece.first as usize + rank);
+        if let Some(chunk) = self.chunks.get(piece.chunk()) {
+            prefetch(chunk, piece.first() + rank);
         }
     }
 
-    /// Moves the content of a piece that is full to a longer one.
+    /// Moves the content of a piece that is full to a longer one. Neighbouring pages have about as many blocks, so one
+    /// that had none has room for as many as `neighbour` has.
     #[cold]
-    pub(super) fn grow(&mut self, piece: Piece) -> Piece {
-        let longer = self.take(piece.class + 1);
-        let (from, to) = (usize::from(piece.chunk), usize::from(longer.chunk));
-        let place = longer.first as usize;
+    pub(super) fn grow(&mut self, piece: Piece, neighbour: Piece) -> Piece {
+        let class = match piece.class() {
+            0 => ROOM.iter().position(|room| usize::from(*room) >= neighbour.len().max(1)).unwrap_or(1) as u8,
+            class => class + 1,
+        };
+        let mut longer = self.take(class);
+        let (from, to, place) = (piece.chunk(), longer.chunk(), longer.first());
         if from == to {
             self.chunks[to].copy_within(piece.places(), place);
         } else if let Ok([from, to]) = self.chunks.get_disjoint_mut([from, to]) {
-            to[place..place + usize::from(piece.len)].copy_from_slice(&from[piece.places()]);
+            to[place..place + piece.len()].copy_from_slice(&from[piece.places()]);
         }
         self.give_back(piece);
-        Piece { len: piece.len, ..longer }
+        longer.0 |= piece.0 & !piece.empty().0;
+        longer
+    }
+
+    /// Moves those of the blocks in a piece to its beginning that are to stay: `places` has a bit for each block, `stay`
+    /// those of them that stay.
+    #[cold]
+    pub(super) fn keep(&mut self, piece: Piece, mut places: u64, stay: u64) -> Piece {
+        let blocks = self.blocks(piece);
+        let mut kept = piece.empty();
+        for at in 0..blocks.len() {
+            let bit = places & places.wrapping_neg();
+            places ^= bit;
+            if stay & bit != 0 {
+                blocks[kept.len()] = blocks[at];
+                kept = kept.longer();
+            }
+        }
+        kept
     }
 
     /// A piece of a class, whatever is in it.
@@ -92,7 +150,7 @@ impl Pool {
         let last = &mut self.chunks[chunk];
         let first = last.len();
         last.resize(first + room, Block::default());
-        Piece { first: first as u32, chunk: chunk as u16, class, len: 0 }
+        Piece::new(first, chunk, class)
     }
 
     fn add_chunk(&mut self) {
@@ -103,8 +161,8 @@ impl Pool {
     /// A piece is not used any more.
     #[inline]
     pub(super) fn give_back(&mut self, piece: Piece) {
-        if piece.class > 0 {
-            self.free[usize::from(piece.class)].push(Piece { len: 0, ..piece });
+        if piece.class() > 0 {
+            self.free[usize::from(piece.class())].push(piece.empty());
         }
     }
 }

@@ -6,8 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Weighted blocks and bytes.
+/// Weighted blocks and bytes. Aligned so that both lie in one cache line: most events change several of these.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[repr(align(16))]
 pub(crate) struct Amount {
     /// Blocks.
     pub blocks: f64,
@@ -49,9 +50,9 @@ impl Amount {
 pub(crate) struct Site {
     /// Live now.
     pub live: Amount,
-    saved_version: u64,
     /// Everything allocated.
     pub allocated: Amount,
+    saved_version: u64,
     /// Smallest block.
     pub size_min: u64,
     /// Largest block.
@@ -124,15 +125,8 @@ impl Site {
     #[inline]
     pub(crate) fn allocate(&mut self, version: u64, size: u64, amount: Amount, ns: i64) {
         self.save(version);
-        // Time goes back at late records only; `first_ns` is in a line that is not touched otherwise.
-        if self.allocated.blocks == 0.0 || ns < self.last_ns {
-            self.first_ns = self.first_ns.min(ns);
-        }
         self.live.add(amount);
-        self.allocated.add(amount);
-        self.size_min = self.size_min.min(size);
-        self.size_max = self.size_max.max(size);
-        self.last_ns = self.last_ns.max(ns);
+        self.count_allocated(size, amount, ns);
     }
 
     /// A block was given back.
@@ -140,12 +134,37 @@ impl Site {
     pub(crate) fn free(&mut self, version: u64, amount: Amount, lifetime_ns: i64, is_temporary: bool) {
         self.save(version);
         self.live.subtract(amount);
-        self.lifetime_sum_ns += lifetime_ns as f64 * amount.blocks;
-        self.lifetime_min_ns = self.lifetime_min_ns.min(lifetime_ns);
-        self.lifetime_max_ns = self.lifetime_max_ns.max(lifetime_ns);
+        self.count_freed(amount, lifetime_ns);
         if is_temporary {
             self.temporary.add(amount);
         }
+    }
+
+    /// A block was handed out and given back at once, without a maximum in between: what is live is as before.
+    #[inline]
+    pub(crate) fn pass(&mut self, size: u64, amount: Amount, ns: i64, lifetime_ns: i64) {
+        self.count_allocated(size, amount, ns);
+        self.count_freed(amount, lifetime_ns);
+        self.temporary.add(amount);
+    }
+
+    #[inline]
+    fn count_allocated(&mut self, size: u64, amount: Amount, ns: i64) {
+        // Time goes back at late records only; `first_ns` is in a line that is not touched otherwise.
+        if self.allocated.blocks == 0.0 || ns < self.last_ns {
+            self.first_ns = self.first_ns.min(ns);
+        }
+        self.allocated.add(amount);
+        self.size_min = self.size_min.min(size);
+        self.size_max = self.size_max.max(size);
+        self.last_ns = self.last_ns.max(ns);
+    }
+
+    #[inline]
+    fn count_freed(&mut self, amount: Amount, lifetime_ns: i64) {
+        self.lifetime_sum_ns += lifetime_ns as f64 * amount.blocks;
+        self.lifetime_min_ns = self.lifetime_min_ns.min(lifetime_ns);
+        self.lifetime_max_ns = self.lifetime_max_ns.max(lifetime_ns);
     }
 
     /// A block fell into pieces: `extra` more of them than before, with the same bytes in all.

@@ -13,7 +13,7 @@ use super::config::RecordingConfig;
 use super::input::Input;
 use super::model::{Event, Model};
 use super::process::{Identity, NodeEntry, Process};
-use super::rows::Row;
+use super::rows::{ROWS_AT_ONCE, Rows};
 use super::sampling::Sampling;
 use super::streams::{NO_THREAD, Stop, Streams};
 use super::tree::NO_MODULE;
@@ -23,8 +23,6 @@ use crate::Error;
 const MAX_PROCESSES: usize = 1 << 20;
 /// Slots that may wait for the watermark (256 MiB). Beyond, everything waiting is merged, in the order known by then.
 const MAX_WAITING: usize = 16 << 20;
-/// Rows handed over at once.
-pub(crate) const ROWS_AT_ONCE: usize = 16 << 10;
 /// How far behind the last watermark stamps may be at the end; later ones are damaged.
 const TAIL_SECONDS: f64 = 60.0;
 /// Larger blocks are damaged records: this is all the memory that a process can address (records hold no addresses beyond
@@ -34,7 +32,7 @@ const MAX_SIZE: u64 = 1 << 47;
 const MAX_TEXT: usize = payload::MAX_PAYLOAD_SLOTS * 16;
 
 /// Takes finished rows; leaves the buffer empty.
-pub(crate) type Sink<'a> = dyn FnMut(&mut Vec<Row>) -> Result<(), Error> + 'a;
+pub(crate) type Sink<'a> = dyn FnMut(&mut Rows) -> Result<(), Error> + 'a;
 
 /// Something that happens at a stamp but is in no stream.
 #[derive(Debug, Serialize, Deserialize)]

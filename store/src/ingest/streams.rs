@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use tmq_wire::DecodeError;
-use tmq_wire::record::{self, Decoder, Kind, Plain, Record, Slot};
+use tmq_wire::record::{self, Decoder, Kind, NO_STACK, Plain, Record, Slot};
 
 use super::blocks::Blocks;
 use crate::prefetch::prefetch;
@@ -116,6 +116,17 @@ impl Cursor {
     #[inline(always)]
     pub(crate) fn peek_plain(&self, until: u64) -> Option<Plain> {
         self.decoder.peek_plain(&self.slots, self.at, until)
+    }
+
+    /// The stamp of the next record, if it is a plain event before `until` that frees `address` from a place that is not
+    /// known.
+    #[inline(always)]
+    pub(crate) fn freed_next(&self, address: u64, until: u64) -> Option<u64> {
+        let next = self.slots.get(self.at)?;
+        if record::freed_address(*next) != Some(address) {
+            return None;
+        }
+        self.peek_plain(until).filter(|free| free.stack == NO_STACK).map(|free| free.tsc)
     }
 
     /// Passes the plain event that comes next and has the stamp `tsc`.

@@ -113,6 +113,12 @@ impl Timeline {
         self.current_end_ns = (self.closed.len() as i64 + 1) * self.width_ns;
     }
 
+    /// Whether this many live bytes at `ns` would neither be the most of the open bin nor lie outside it.
+    #[inline]
+    pub(crate) fn passes(&self, live_bytes: f64, ns: i64) -> bool {
+        ns < self.current_end_ns && live_bytes <= self.max_live_bytes
+    }
+
     /// Notes that `live_bytes` are live after an allocation; says whether that is the most of this bin.
     #[inline]
     pub(crate) fn reach(&mut self, live_bytes: f64) -> bool {

@@ -10,12 +10,9 @@ use super::pages::{Chunk, Encoder, Physical, Tools, write_row_group};
 use super::properties::{ROW_GROUP_ROWS, writer_properties};
 use super::unfinished::{Counted, Unfinished};
 use crate::Error;
-use crate::ingest::{KINDS, NO_ID, NO_TIME, Part, Row, Sampling};
+use crate::ingest::{KINDS, NO_ID, NO_TIME, Part, Row, Rows, Sampling, Word};
 use crate::recording::TableFile;
 use crate::schema::ALLOCATIONS;
-
-/// Rows per page: what page statistics can skip, and what fits a processor's second cache while it is encoded.
-const PAGE_ROWS: usize = 16 << 10;
 
 /// Name, type and encoding of the columns of `allocations`, in the order in which [`PartWriter::page`] fills them; a test
 /// compares them with the schema.
@@ -38,10 +35,6 @@ const COLUMNS: [(&str, Physical, Encoder); 12] = {
     ]
 };
 
-fn long(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
 /// The columns of one part after the other: what was learnt about them, and room for pages.
 pub(crate) struct PartColumns {
     chunks: Vec<Chunk>,
@@ -53,7 +46,7 @@ impl PartColumns {
     pub(crate) fn new(dir: &Path) -> Result<Self, Error> {
         let tools = Tools::new().map_err(Error::io("begin to write into", dir))?;
         let chunks = COLUMNS.iter().map(|c| Chunk::new(c.1, c.2)).collect();
-        Ok(Self { chunks, buffers: Buffers { values: Vec::new(), present: Vec::new(), tools } })
+        Ok(Self { chunks, buffers: Buffers { values: Vec::new(), ids: Vec::new(), present: Vec::new(), tools } })
     }
 }
 
@@ -86,46 +79,47 @@ impl PartWriter {
         self.rows
     }
 
-    /// Appends rows.
-    pub(crate) fn write(&mut self, rows: &[Row]) -> Result<(), Error> {
-        for page in rows.chunks(PAGE_ROWS) {
-            self.page(page).map_err(Error::parquet("write", self.unfinished.path()))?;
-        }
-        Ok(())
+    /// Appends the rows of the columns as a page.
+    pub(crate) fn write(&mut self, rows: &Rows) -> Result<(), Error> {
+        self.page(rows).map_err(Error::parquet("write", self.unfinished.path()))
     }
 
-    fn page(&mut self, rows: &[Row]) -> ParquetResult<()> {
+    fn page(&mut self, rows: &Rows) -> ParquetResult<()> {
         let [process, thread, alloc, free, free_thread, address, size, stack, free_stack, kind, domain, weight] =
             self.columns.chunks.as_mut_slice()
         else {
             return Ok(());
         };
-        let Some(varies) = Varies::among(rows) else { return Ok(()) };
+        let [alloc_ns, free_ns, addresses, sizes] =
+            [Word::AllocNs, Word::FreeNs, Word::Address, Word::Size].map(|word| rows.column(word));
+        let [who, freed_by, what] = [Word::Who, Word::FreedBy, Word::What].map(|word| Packed::new(rows.column(word)));
         let buffers = &mut self.columns.buffers;
-        let number = |part: Part, word: u64| part.of(word).cast_signed();
-        let id = |part: Part, word: u64| Some(number(part, word)).filter(|id| *id != i64::from(NO_ID));
-        buffers.required(process, rows, varies.who(Part::PROCESS), |r| number(Part::PROCESS, r.who))?;
-        buffers.required(thread, rows, varies.who(Part::THREAD), |r| number(Part::THREAD, r.who))?;
-        buffers.required(alloc, rows, varies.alloc_ns, |r| r.alloc_ns)?;
-        buffers.optional(free, rows, varies.free_ns, |r| Some(r.free_ns).filter(|ns| *ns != NO_TIME))?;
-        let freed_by = |part| varies.freed_by(part);
-        buffers.optional(free_thread, rows, freed_by(Part::FREE_THREAD), |r| id(Part::FREE_THREAD, r.freed_by))?;
-        buffers.required(address, rows, varies.address, |r| long(r.address))?;
-        buffers.required(size, rows, varies.size, |r| long(r.size))?;
-        buffers.required(stack, rows, varies.what(Part::STACK), |r| number(Part::STACK, r.what))?;
-        buffers.optional(free_stack, rows, freed_by(Part::FREE_STACK), |r| id(Part::FREE_STACK, r.freed_by))?;
-        buffers.required(kind, rows, varies.what(Part::KIND), |r| number(Part::KIND, r.what))?;
-        let (is_mmap, mmap_varies) = (|r: &Row| Part::IS_MMAP.of(r.what), varies.what(Part::IS_MMAP));
-        buffers.required(domain, rows, mmap_varies, |r| Row::domain(is_mmap(r)).into())?;
+        buffers.part(process, &who, Part::PROCESS)?;
+        buffers.part(thread, &who, Part::THREAD)?;
+        buffers.numbers(alloc, alloc_ns)?;
+        buffers.optional(free, free_ns, NO_TIME)?;
+        buffers.optional_part(free_thread, &freed_by, Part::FREE_THREAD)?;
+        buffers.numbers(address, addresses)?;
+        buffers.numbers(size, sizes)?;
+        buffers.part(stack, &what, Part::STACK)?;
+        buffers.optional_part(free_stack, &freed_by, Part::FREE_STACK)?;
+        buffers.part(kind, &what, Part::KIND)?;
+        let mmap = Part::IS_MMAP;
+        buffers.each(domain, &what, what.varies(mmap), |word| Row::domain(mmap.of(word)).into())?;
         let sampling = self.sampling;
         if sampling.is_exact() {
-            buffers.required(weight, rows, false, |_| 1f64.to_bits().cast_signed())?;
+            buffers.each(weight, &what, false, |_| 1f64.to_bits().cast_signed())?;
         } else {
-            let weigh = |r: &Row| if is_mmap(r) != 0 { 1.0 } else { sampling.weight(r.size) };
-            buffers.required(weight, rows, varies.size || mmap_varies, |r| weigh(r).to_bits().cast_signed())?;
+            let weigh = |(&word, &size): (&i64, &i64)| {
+                let is_mmap = mmap.of(word.cast_unsigned()) != 0;
+                let weight = if is_mmap { 1.0 } else { sampling.weight(size.cast_unsigned()) };
+                weight.to_bits().cast_signed()
+            };
+            let weights: Vec<i64> = what.words.iter().zip(sizes).map(weigh).collect();
+            buffers.numbers(weight, &weights)?;
         }
-        self.rows += rows.len() as u64;
-        self.rows_in_group += rows.len();
+        self.rows += alloc_ns.len() as u64;
+        self.rows_in_group += alloc_ns.len();
         if self.rows_in_group >= ROW_GROUP_ROWS { self.close_group() } else { Ok(()) }
     }
 
@@ -148,94 +142,101 @@ impl PartWriter {
     }
 }
 
-/// What is not the same in all rows of a page. One pass finds that out for all: the rows are read from memory that is far
-/// away, and most fields of most programs are the same for long.
-struct Varies {
-    alloc_ns: bool,
-    free_ns: bool,
-    address: bool,
-    size: bool,
-    /// Bits of [`Row::who`] that differ somewhere, and so on.
-    who: u64,
-    freed_by: u64,
-    what: u64,
+/// Words that are several columns at once.
+struct Packed<'a> {
+    words: &'a [i64],
+    /// Bits that differ somewhere: most columns of most programs are the same for long.
+    varies: u64,
 }
 
-impl Varies {
-    /// `None`: there are no rows.
-    fn among(rows: &[Row]) -> Option<Self> {
-        let first = rows.first()?;
-        let (mut times, mut block, mut origin) = ([0; 2], [0; 2], [0; 3]);
-        for row in rows {
-            times[0] |= row.alloc_ns ^ first.alloc_ns;
-            times[1] |= row.free_ns ^ first.free_ns;
-            block[0] |= row.address ^ first.address;
-            block[1] |= row.size ^ first.size;
-            origin[0] |= row.who ^ first.who;
-            origin[1] |= row.freed_by ^ first.freed_by;
-            origin[2] |= row.what ^ first.what;
-        }
-        let ([alloc_ns, free_ns], [address, size]) = (times.map(|t| t != 0), block.map(|b| b != 0));
-        let [who, freed_by, what] = origin;
-        Some(Self { alloc_ns, free_ns, address, size, who, freed_by, what })
+impl<'a> Packed<'a> {
+    fn new(words: &'a [i64]) -> Self {
+        Self { words, varies: varies(words) }
     }
 
-    fn who(&self, part: Part) -> bool {
-        part.of(self.who) != 0
+    fn varies(&self, part: Part) -> bool {
+        part.of(self.varies) != 0
     }
+}
 
-    fn freed_by(&self, part: Part) -> bool {
-        part.of(self.freed_by) != 0
-    }
-
-    fn what(&self, part: Part) -> bool {
-        part.of(self.what) != 0
-    }
+/// Bits that are not the same in all words.
+fn varies(words: &[i64]) -> u64 {
+    let Some(&first) = words.first() else { return 0 };
+    words.iter().fold(0, |all, word| all | (word ^ first)).cast_unsigned()
 }
 
 /// Values of one column of one page.
 struct Buffers {
     values: Vec<i64>,
+    /// With [`NO_ID`] among them.
+    ids: Vec<i64>,
     present: Vec<bool>,
     tools: Tools,
 }
 
 impl Buffers {
-    #[inline(always)]
-    fn required(
-        &mut self,
-        chunk: &mut Chunk,
-        rows: &[Row],
-        varies: bool,
-        get: impl Fn(&Row) -> i64,
-    ) -> ParquetResult<()> {
-        if !varies {
-            return chunk.constant_page(&mut self.tools, rows.first().map(get), rows.len(), false);
+    /// A column of numbers as they are.
+    fn numbers(&mut self, chunk: &mut Chunk, values: &[i64]) -> ParquetResult<()> {
+        if varies(values) == 0 {
+            return chunk.constant_page(&mut self.tools, values.first().copied(), values.len(), false);
         }
-        self.values.clear();
-        self.values.extend(rows.iter().map(get));
-        chunk.page(&mut self.tools, &self.values, None, rows.len(), false)
+        chunk.page(&mut self.tools, values, None, values.len(), false)
     }
 
-    #[inline(always)]
-    fn optional(
-        &mut self,
-        chunk: &mut Chunk,
-        rows: &[Row],
-        varies: bool,
-        get: impl Fn(&Row) -> Option<i64>,
-    ) -> ParquetResult<()> {
-        if !varies {
-            return chunk.constant_page(&mut self.tools, rows.first().and_then(get), rows.len(), true);
+    /// The same, where `null` stands for none.
+    fn optional(&mut self, chunk: &mut Chunk, values: &[i64], null: i64) -> ParquetResult<()> {
+        if varies(values) == 0 {
+            let value = values.first().copied().filter(|value| *value != null);
+            return chunk.constant_page(&mut self.tools, value, values.len(), true);
+        }
+        let rows = values.len();
+        if !values.contains(&null) {
+            return chunk.page(&mut self.tools, values, None, rows, true);
         }
         self.values.clear();
-        self.values.extend(rows.iter().filter_map(&get));
-        if self.values.len() == rows.len() {
-            return chunk.page(&mut self.tools, &self.values, None, rows.len(), true);
-        }
+        self.values.extend(values.iter().filter(|value| **value != null));
         self.present.clear();
-        self.present.extend(rows.iter().map(|row| get(row).is_some()));
-        chunk.page(&mut self.tools, &self.values, Some(&self.present), rows.len(), true)
+        self.present.extend(values.iter().map(|value| *value != null));
+        chunk.page(&mut self.tools, &self.values, Some(&self.present), rows, true)
+    }
+
+    /// A column that is a part of words.
+    fn part(&mut self, chunk: &mut Chunk, packed: &Packed<'_>, part: Part) -> ParquetResult<()> {
+        self.each(chunk, packed, packed.varies(part), |word| part.of(word).cast_signed())
+    }
+
+    /// The same, where [`NO_ID`] stands for none.
+    fn optional_part(&mut self, chunk: &mut Chunk, packed: &Packed<'_>, part: Part) -> ParquetResult<()> {
+        let id = |word: &i64| part.of(word.cast_unsigned()).cast_signed();
+        if !packed.varies(part) {
+            let value = packed.words.first().map(id).filter(|id| *id != i64::from(NO_ID));
+            return chunk.constant_page(&mut self.tools, value, packed.words.len(), true);
+        }
+        let mut ids = std::mem::take(&mut self.ids);
+        ids.clear();
+        ids.extend(packed.words.iter().map(id));
+        let done = self.optional(chunk, &ids, i64::from(NO_ID));
+        self.ids = ids;
+        done
+    }
+
+    /// A column of what `get` makes of words; `varies`: whether that may be different in some rows.
+    #[inline(always)]
+    fn each(
+        &mut self,
+        chunk: &mut Chunk,
+        packed: &Packed<'_>,
+        varies: bool,
+        get: impl Fn(u64) -> i64,
+    ) -> ParquetResult<()> {
+        let get = |word: &i64| get(word.cast_unsigned());
+        let rows = packed.words.len();
+        if !varies {
+            return chunk.constant_page(&mut self.tools, packed.words.first().map(get), rows, false);
+        }
+        self.values.clear();
+        self.values.extend(packed.words.iter().map(get));
+        chunk.page(&mut self.tools, &self.values, None, rows, false)
     }
 }
 

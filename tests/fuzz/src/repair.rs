@@ -9,14 +9,15 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use tmq_store::Recording;
-use tmq_store::fuzzing::{checksum, read_checkpoint};
+use tmq_store::fuzzing::{checkpoint_file, journal_frame, read_checkpoint};
 use tmq_store::ingest::{SealOptions, repair};
 
 use crate::damage::{self, Files, Scratch};
 use crate::{check, source::Source};
 
 const CHECKPOINT: &str = "journal/checkpoint";
-const HEADER_BYTES: usize = 16;
+/// Magic and checksum of a checkpoint.
+const CHECKPOINT_HEADER_BYTES: usize = 16;
 
 fn template() -> &'static Files {
     static TEMPLATE: OnceLock<Files> = OnceLock::new();
@@ -72,25 +73,22 @@ fn append_frames(files: &mut Files, source: &mut Source<'_>) {
         journal.clear();
     }
     while !source.is_empty() {
-        let kind = if source.byte() & 1 == 0 { 1u32 } else { 2 };
-        let content = if kind == 1 { frame_of_slots(source) } else { frame_of_input(source) };
-        let first = content.len() as u64 | u64::from(kind) << 32;
-        let mut padded = content;
-        padded.resize(padded.len().next_multiple_of(8), 0);
-        let seed = key.wrapping_add(segment.wrapping_mul(0x9E37_79B9_7F4A_7C15)) ^ first;
-        journal.extend_from_slice(&first.to_le_bytes());
-        journal.extend_from_slice(&checksum(&padded, seed).to_le_bytes());
-        journal.extend_from_slice(&padded);
+        let (kind, writer, content) = if source.byte() & 1 == 0 {
+            let writer = (u32::from(source.byte() & 3), u32::from(source.byte() & 3));
+            (1, writer, frame_of_slots(source))
+        } else {
+            (2, (0, 0), frame_of_input(source))
+        };
+        journal.extend(journal_frame(key, segment, kind, writer, &content));
     }
 }
 
 fn frame_of_slots(source: &mut Source<'_>) -> Vec<u8> {
-    let mut content = vec![source.byte() & 3, 0, 0, 0, source.byte() & 3, 0, 0, 0];
     let mut slots = Vec::new();
     for _ in 0..source.below(16) {
         source.slots(&mut slots);
     }
-    content.extend(slots.iter().flatten().flat_map(|word| word.to_le_bytes()));
+    let mut content: Vec<u8> = slots.iter().flatten().flat_map(|word| word.to_le_bytes()).collect();
     let cut = source.byte();
     content.truncate(content.len().saturating_sub(if cut > 200 { usize::from(cut - 200) } else { 0 }));
     content
@@ -110,11 +108,10 @@ fn frame_of_input(source: &mut Source<'_>) -> Vec<u8> {
 fn damaged_checkpoint(files: Files, source: &mut Source<'_>) {
     let mut checkpoint: Files = files.into_iter().filter(|(name, _)| name == Path::new(CHECKPOINT)).collect();
     let content = checkpoint.get_mut(Path::new(CHECKPOINT)).expect("a checkpoint");
-    content.drain(..HEADER_BYTES);
+    content.drain(..CHECKPOINT_HEADER_BYTES);
     damage::change(&mut checkpoint, source);
     let Some(content) = checkpoint.get_mut(Path::new(CHECKPOINT)) else { return };
-    let sum = checksum(content, 0).to_le_bytes();
-    content.splice(0..0, b"tmqckpt3".iter().copied().chain(sum));
+    *content = checkpoint_file(content);
     let scratch = Scratch::new("checkpoint");
     damage::write(scratch.path(), &checkpoint);
     let _ = read_checkpoint(scratch.path());

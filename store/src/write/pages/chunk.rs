@@ -73,6 +73,8 @@ impl Tools {
     }
 }
 
+/// About as long as the header of a page is at most.
+const PAGE_HEADER_BYTES: usize = 64;
 /// Pages of a column that are not compressed after one that did not become smaller.
 const PAGES_UNTRIED: u32 = 7;
 /// Row groups in which a column has no dictionary after one in which the dictionary was soon full (rule 2).
@@ -228,7 +230,10 @@ impl Chunk {
     /// Takes the column's pages out as a chunk of `column`.
     pub(crate) fn close(&mut self, tools: &mut Tools, column: ColumnDescPtr) -> Result<(Bytes, ColumnCloseResult)> {
         let pages = std::mem::take(&mut self.pages);
-        let mut sink = TrackedWrite::new(Vec::new());
+        // Megabytes: a buffer that doubles would copy them over and over.
+        let bytes = pages.iter().map(|page| page.page.compressed_size() + PAGE_HEADER_BYTES).sum::<usize>();
+        let dictionary_bytes = self.dictionary.values().len() * size_of::<u64>() + PAGE_HEADER_BYTES;
+        let mut sink = TrackedWrite::new(Vec::with_capacity(bytes + dictionary_bytes));
         let mut writer = SerializedPageWriter::new(&mut sink);
         let (mut compressed, mut uncompressed) = (0, 0);
         let mut encodings = vec![Encoding::RLE];
