@@ -312,6 +312,31 @@ fn temporaries_are_freed_before_their_thread_allocates_again() {
 }
 
 #[test]
+fn blocks_that_the_next_event_frees_count_where_they_were_live() {
+    // Bins begin with a width of 20 microseconds.
+    let mut a = stream(1, 7);
+    a.malloc(1_000, 0x1000, 100, 17); // Stays.
+    a.malloc(2_000, 0x2000, 50, 17).free(3_000, 0x2000); // The most of the first bin and of all.
+    a.malloc(4_000, 0x2000, 50, 17).free(4_000, 0x2000); // As much again, and as early a free as can be.
+    a.malloc(19_000, 0x3000, 7, 17).free(21_000, 0x3000); // Live at the end of the bin.
+    a.malloc(41_000, 0x1000, 9, 17).free(42_000, 0x1000); // Where a block is open.
+    a.free(43_000, 0x1000);
+    let (_scratch, recording, summary) = run(&[&a]);
+    let bins = rows(&recording, &TIMELINE);
+    let column = |name| bins.iter().map(|bin| bin[name].int()).collect::<Vec<_>>();
+    assert_eq!(column("live_bytes"), [107, 100, 0]);
+    assert_eq!(column("max_live_bytes"), [150, 107, 100]);
+    assert_eq!(column("allocated_bytes"), [207, 0, 9]);
+    assert_eq!(column("freed_bytes"), [100, 7, 109]);
+    assert_eq!((summary.peak_bytes, summary.peak_ns, summary.allocations), (150, 2_000, 5));
+    let stats = rows(&recording, &STACK_STATS);
+    let sum = |name| stats.iter().map(|stack| stack[name].float()).sum::<f64>();
+    assert_eq!(["temporary_blocks", "peak_bytes", "live_bytes"].map(sum), [4.0, 150.0, 0.0]);
+    let peak = rows(&recording, &PEAK);
+    assert_eq!(peak.len(), 1, "one stack held everything then: {peak:?}");
+}
+
+#[test]
 fn a_corrupt_stream_ends_alone() {
     let (mut a, mut b) = (stream(1, 7), stream(2, 8));
     a.malloc(10, 0x1000, 1, 16);
