@@ -13,6 +13,11 @@
 //! A writer that changes chunks in the middle of a record opens the new one with the same `inflight` before it seals the
 //! old one, and leaves the old one's `inflight` standing, so the first pass meets one of them whichever way it goes.
 //!
+//! The sink may put in order what lies before W as soon as nothing before it can still come. A program that was far ahead
+//! has filled many chunks; nearly all of them are of one thread mostly, so that stream comes last, and after every few of
+//! its chunks the sink is told that only this one is not complete. What waits then fits a cache, however far behind the
+//! collector is, and the buffers it waits in are used again.
+//!
 //! Two passes, not one, because records refer to each other across streams: a stack node is defined by the thread that
 //! met it first, and its record is committed before other threads can see the node. What the first pass finds complete
 //! can therefore only refer to what the second pass delivers.
@@ -44,6 +49,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 const GAP_AFTER: Duration = Duration::from_secs(1);
 /// Streams whose position is remembered. Honest ones are as many as threads at one time.
 const MAX_STREAMS: usize = 1 << 20;
+/// Chunks of one stream (1 MiB) that are delivered before they are put in order as far as possible.
+const CHUNKS_AT_ONCE: usize = 32;
 /// Chunks freed between two calls that wake waiting targets.
 const WAKE_EVERY: u32 = 32;
 
@@ -160,13 +167,14 @@ impl<'a> Drain<'a> {
         let bound = self.first_pass(now);
         self.processes.find(self.region, now, thorough, sink)?;
         self.second_pass(now, sink)?;
-        self.deliver_news(now, sink)?;
+        let complete = self.complete_before(now, bound);
+        self.deliver_news(now, complete, sink)?;
         self.processes.refresh_names(now, sink)?;
         for incarnation in self.processes.ended() {
             self.finish_image(incarnation, sink)?;
         }
         self.wake();
-        self.advance(now, bound, sink)?;
+        self.advance(complete, sink)?;
         Ok(self.round)
     }
 
@@ -265,15 +273,19 @@ impl<'a> Drain<'a> {
         Ok(false)
     }
 
-    /// Delivers what is new, the chunks of each stream in their order.
-    fn deliver_news(&mut self, now: Instant, sink: &mut dyn Sink) -> Result<(), Error> {
+    /// Delivers what is new, the chunks of each stream in their order. When it returns, everything before the stamp
+    /// `complete` has been delivered.
+    fn deliver_news(&mut self, now: Instant, complete: u64, sink: &mut dyn Sink) -> Result<(), Error> {
         let mut news = std::mem::take(&mut self.news);
         let chunks = &self.chunks;
         news.sort_unstable_by_key(|&index| {
             let memo = &chunks[index as usize];
             (memo.incarnation, memo.stream, memo.sequence)
         });
-        for &index in &news {
+        let longest = self.longest_stream_last(&mut news);
+        // The end of an image is announced when it is drained; nothing that came later may be put in order before.
+        let in_parts = complete > self.watermark && !self.processes.any_ended_before(complete);
+        for (at, &index) in news.iter().enumerate() {
             let memo = self.chunks[index as usize];
             let next = self.streams.get(&(memo.incarnation, memo.stream)).copied().unwrap_or(0);
             if memo.sequence > next {
@@ -285,9 +297,26 @@ impl<'a> Drain<'a> {
             }
             self.waiting.remove(&index);
             self.deliver(index, sink)?;
+            if in_parts && at >= longest && (at + 1 - longest) % CHUNKS_AT_ONCE == 0 {
+                sink.only_missing(memo.incarnation, memo.stream, complete)?;
+            }
         }
         self.news = news;
         Ok(())
+    }
+
+    /// Puts the stream with the most chunks last; returns where it begins.
+    fn longest_stream_last(&self, news: &mut [u32]) -> usize {
+        let stream = |index: &u32| (self.chunks[*index as usize].incarnation, self.chunks[*index as usize].stream);
+        let (mut start, mut longest) = (0, 0..0);
+        for chunks in news.chunk_by(|a, b| stream(a) == stream(b)) {
+            if chunks.len() > longest.len() {
+                longest = start..start + chunks.len();
+            }
+            start += chunks.len();
+        }
+        news[longest.start..].rotate_left(longest.len());
+        news.len() - longest.len()
     }
 
     /// Delivers what is committed in a chunk, and frees it if that is all there will be.
@@ -363,17 +392,23 @@ impl<'a> Drain<'a> {
         }
     }
 
-    /// Tells the sink how far all streams are complete.
-    fn advance(&mut self, now: Instant, bound: u64, sink: &mut dyn Sink) -> Result<(), Error> {
+    /// The stamp before which everything is delivered at the end of this round.
+    fn complete_before(&mut self, now: Instant, bound: u64) -> u64 {
         let visible = |&(at, _): &(Instant, u64)| now.duration_since(at) >= VISIBLE_AFTER;
         while self.rounds.get(1).is_some_and(visible) {
             self.rounds.pop_front();
         }
-        let Some(&(_, tsc)) = self.rounds.front().filter(|round| visible(round)) else { return Ok(()) };
-        let watermark = bound.min(tsc);
-        if watermark > self.watermark {
-            self.watermark = watermark;
-            sink.input(Input::Watermark { tsc: watermark })?;
+        match self.rounds.front().filter(|round| visible(round)) {
+            Some(&(_, tsc)) => bound.min(tsc).max(self.watermark),
+            None => self.watermark,
+        }
+    }
+
+    /// Tells the sink how far all streams are complete.
+    fn advance(&mut self, complete: u64, sink: &mut dyn Sink) -> Result<(), Error> {
+        if complete > self.watermark {
+            self.watermark = complete;
+            sink.input(Input::Watermark { tsc: complete })?;
         }
         Ok(())
     }

@@ -134,6 +134,11 @@ impl Processes {
         self.live.iter().filter(|(_, process)| process.end.is_some()).map(|(&incarnation, _)| incarnation).collect()
     }
 
+    /// Whether an image that waits to be drained a last time ended before the stamp `tsc`.
+    pub(super) fn any_ended_before(&self, tsc: u64) -> bool {
+        self.live.values().any(|process| process.end.is_some_and(|end| end < tsc))
+    }
+
     /// Images that have not been finished.
     pub(super) fn all(&self) -> Vec<u32> {
         self.live.keys().copied().collect()

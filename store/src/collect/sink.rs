@@ -24,6 +24,16 @@ pub trait Sink {
     fn slots(&mut self, incarnation: u32, stream: u32, slots: &mut Vec<Slot>) -> Result<(), Error> {
         self.input(Input::Slots { incarnation, stream, slots })
     }
+
+    /// Says that everything before the stamp `tsc` has been delivered but what is to follow in one stream: no other stream
+    /// goes on, and nothing else that happened before is told, until [`Input::Watermark`] says that it is complete.
+    ///
+    /// # Errors
+    /// As for [`Sink::input`].
+    fn only_missing(&mut self, incarnation: u32, stream: u32, tsc: u64) -> Result<(), Error> {
+        let _ = (incarnation, stream, tsc);
+        Ok(())
+    }
 }
 
 impl Sink for Ingest {
@@ -33,5 +43,9 @@ impl Sink for Ingest {
 
     fn slots(&mut self, incarnation: u32, stream: u32, slots: &mut Vec<Slot>) -> Result<(), Error> {
         Self::slots(self, incarnation, stream, slots)
+    }
+
+    fn only_missing(&mut self, incarnation: u32, stream: u32, tsc: u64) -> Result<(), Error> {
+        Self::only_missing(self, incarnation, stream, tsc)
     }
 }

@@ -17,7 +17,7 @@ use crate::schema::ALLOCATIONS;
 use crate::write::{PartColumns, PartWriter};
 
 /// Buffers on their way to the encoder before the ingesting thread waits for it.
-const QUEUE: usize = 4;
+const QUEUE: usize = 2;
 /// Rows after which a part is closed.
 const PART_ROWS: u64 = 8 << 20;
 

@@ -92,6 +92,17 @@ impl Ingest {
         self.state.take_slots(incarnation, stream, slots, &mut |rows| encoder.rows(rows))
     }
 
+    /// Puts in order what can be: everything before the stamp `tsc` has been taken in, ends of processes included, but what
+    /// is to follow in one stream.
+    /// The result is the same as without; less waits, and memory is used again sooner.
+    ///
+    /// # Errors
+    /// As for [`Ingest::input`].
+    pub fn only_missing(&mut self, incarnation: u32, stream: u32, tsc: u64) -> Result<(), Error> {
+        let encoder = &mut self.encoder;
+        self.state.merge_until_missing(incarnation, stream, tsc, &mut |rows| encoder.rows(rows))
+    }
+
     /// How many bytes of journal lie between checkpoints at least; for tests.
     #[doc(hidden)]
     pub fn set_checkpoint_bytes(&mut self, bytes: u64) {

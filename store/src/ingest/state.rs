@@ -92,7 +92,7 @@ impl State {
             Input::Slots { incarnation, stream, slots } => return self.slots(incarnation, stream, slots, sink),
             Input::Watermark { tsc } => {
                 self.watermark = self.watermark.max(tsc);
-                return self.merge(self.watermark, sink);
+                return self.merge(self.watermark, None, sink);
             }
             Input::ProcessSeen { incarnation, pid, forked_from, start_tsc } => {
                 if let Some(number) = self.process(incarnation) {
@@ -146,7 +146,7 @@ impl State {
             0 => u64::MAX,
             last => last.saturating_add(clock.ticks(TAIL_SECONDS)),
         };
-        self.merge(limit, sink)?;
+        self.merge(limit, None, sink)?;
         self.apply_controls(u64::MAX, sink)?;
         for number in std::mem::take(&mut self.streams.active) {
             let process = self.streams.get(number).process;
@@ -233,18 +233,34 @@ impl State {
         let detail = "A thread stood still between two steps of a record while others went on; \
                       events were put in order without waiting for it.";
         self.model.lose(None, "forced_order", 1, detail);
-        self.merge(u64::MAX, sink)
+        self.merge(u64::MAX, None, sink)
     }
 
-    /// Applies everything with a stamp below `limit`, in the order of stamps.
-    fn merge(&mut self, limit: u64, sink: &mut Sink<'_>) -> Result<(), Error> {
+    /// Applies what comes before the end of a stream that is to go on, and has a stamp below `limit`; everything else with
+    /// such a stamp has been taken in.
+    pub(crate) fn merge_until_missing(
+        &mut self,
+        incarnation: u32,
+        stream: u32,
+        limit: u64,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), Error> {
+        match self.streams.find(incarnation, stream) {
+            Some(number) => self.merge(limit, Some(number), sink),
+            None => Ok(()),
+        }
+    }
+
+    /// Applies everything with a stamp below `limit`, in the order of stamps, or until the stream `missing` has no more.
+    fn merge(&mut self, limit: u64, missing: Option<u32>, sink: &mut Sink<'_>) -> Result<(), Error> {
         let (Some(clock), Some(last)) = (self.model.clock, limit.checked_sub(1)) else { return Ok(()) };
         let mut heads = BinaryHeap::with_capacity(self.streams.active.len());
+        let mut is_missing = missing.is_some();
         for i in 0..self.streams.active.len() {
             let number = self.streams.active[i];
-            if let Some(tsc) = self.run(number, 0, &clock, sink)?
-                && tsc <= last
-            {
+            let Some(tsc) = self.run(number, 0, &clock, sink)? else { continue };
+            is_missing &= missing != Some(number);
+            if tsc <= last {
                 let ns = clock.ns(tsc);
                 if ns < self.model.now_ns {
                     let stream = self.streams.get(number);
@@ -253,19 +269,19 @@ impl State {
                 heads.push(Reverse((tsc, number)));
             }
         }
-        while let Some(Reverse((tsc, number))) = heads.pop() {
+        while !is_missing && let Some(Reverse((tsc, number))) = heads.pop() {
             if self.next_control() <= tsc {
                 self.apply_controls(tsc, sink)?;
             }
             let rival = heads.peek().map_or(last, |Reverse((other, _))| *other);
             let until = rival.min(last).min(self.next_control());
-            if let Some(tsc) = self.run(number, until + 1, &clock, sink)?
-                && tsc <= last
-            {
-                heads.push(Reverse((tsc, number)));
+            match self.run(number, until + 1, &clock, sink)? {
+                Some(tsc) if tsc <= last => heads.push(Reverse((tsc, number))),
+                Some(_) => {}
+                None => is_missing = missing == Some(number),
             }
         }
-        if limit != u64::MAX {
+        if limit != u64::MAX && missing.is_none() {
             self.apply_controls(last, sink)?;
         }
         self.streams.settle();

@@ -133,11 +133,13 @@ pub fn deliver<'a>(rng: &mut Rng, run: &'a Run) -> Vec<Input<'a>> {
             let due = stream.ends.iter().take_while(|(_, tsc)| *tsc < BASE + watermark).count();
             let more = rng.below(4) as usize;
             let until = (at[i] + more).max(due).min(stream.ends.len());
-            if until > at[i] {
-                let slot = stream.ends[until - 1].0;
+            while until > at[i] {
+                // Mostly in several pieces.
+                let next = at[i] + 1 + rng.below((until - at[i]) as u64) as usize;
+                let slot = stream.ends[next - 1].0;
                 let slots = &stream.slots[from[i]..slot];
                 inputs.push(Input::Slots { incarnation: stream.incarnation, stream: stream.number, slots });
-                (at[i], from[i]) = (until, slot);
+                (at[i], from[i]) = (next, slot);
             }
         }
         ends.retain(|&(incarnation, ns)| {
@@ -242,11 +244,30 @@ fn check_timeline(recording: &Recording, expected: &Expected) {
     }
 }
 
+/// Takes inputs in, and says when only one stream is missing before the next watermark.
+fn feed(ingest: &mut Ingest, inputs: &[Input<'_>]) {
+    for (i, input) in inputs.iter().enumerate() {
+        ingest.input(*input).unwrap();
+        let Input::Slots { incarnation, stream, .. } = *input else { continue };
+        let mut follows = false;
+        for next in &inputs[i + 1..] {
+            match *next {
+                Input::Slots { incarnation: of, stream: number, .. } if (of, number) == (incarnation, stream) => {
+                    follows = true;
+                }
+                Input::Watermark { tsc } if follows => {
+                    ingest.only_missing(incarnation, stream, tsc).unwrap();
+                    break;
+                }
+                _ => break,
+            }
+        }
+    }
+}
+
 fn record(dir: &Path, config: &RecordingConfig, inputs: &[Input<'_>]) -> (Recording, Summary) {
     let mut ingest = Ingest::create(dir, config).unwrap();
-    for input in inputs {
-        ingest.input(*input).unwrap();
-    }
+    feed(&mut ingest, inputs);
     let summary = ingest.seal(&no_symbols(), &|_| {}).unwrap();
     (Recording::open(dir).unwrap(), summary)
 }
@@ -310,9 +331,7 @@ fn a_recording_killed_anywhere_is_repaired_to_what_it_had() {
             let dir = scratch.join("killed.tmq");
             let mut ingest = Ingest::create(&dir, &RecordingConfig::default()).unwrap();
             ingest.set_checkpoint_bytes(1 + rng.below(3000));
-            for input in &inputs[..killed_after] {
-                ingest.input(*input).unwrap();
-            }
+            feed(&mut ingest, &inputs[..killed_after]);
             // Everything up to the last watermark must survive; what came after it may.
             let survives = inputs[..killed_after].iter().rposition(|i| matches!(i, Input::Watermark { .. }));
             drop(ingest);

@@ -84,6 +84,31 @@ fn everything_committed_arrives_and_chunks_return() {
 }
 
 #[test]
+fn a_stream_that_is_far_ahead_comes_last_and_in_parts() {
+    let region = region(200);
+    let (mut drain, mut sink) = (Drain::new(&region, Processes::new(0)), Check::default());
+    let process = Process::register(&region, own(), 0);
+    let (mut first, mut long, mut last) = (process.stream(1), process.stream(2), process.stream(3));
+    drain.round(false, &mut sink).unwrap();
+    pause();
+    for i in 0..100 * CHUNK_SLOTS as u64 {
+        long.event(Kind::Malloc, i * 8, 1, NO_STACK);
+        if i % 1000 == 0 {
+            first.event(Kind::Malloc, i / 1000 * 8, 1, NO_STACK);
+            last.event(Kind::Malloc, i / 1000 * 8, 1, NO_STACK);
+        }
+    }
+    // The sink checks what it is told.
+    drain.round(false, &mut sink).unwrap();
+    assert_eq!(sink.only_missing, [(1, long.id); 3]);
+    pause();
+    drain.round(false, &mut sink).unwrap();
+    assert_eq!(sink.only_missing.len(), 3, "little is new");
+    assert_eq!(sink.events(), 100 * CHUNK_SLOTS as u64 + 2 * 205);
+    sink.assert_sound();
+}
+
+#[test]
 fn a_record_under_construction_holds_the_watermark() {
     let region = region(8);
     let (mut drain, mut sink) = (Drain::new(&region, Processes::new(0)), Check::default());

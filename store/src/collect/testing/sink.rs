@@ -44,6 +44,10 @@ pub(super) struct Check {
     pub(super) faults: Vec<String>,
     /// Events not below the watermark yet: stamp, image, stack.
     pub(super) pending: Vec<(u64, u32, u32)>,
+    /// The stream that was said to be the only one with something to come before a stamp.
+    pub(super) missing: Option<((u32, u32), u64)>,
+    /// Streams of which that was said.
+    pub(super) only_missing: Vec<(u32, u32)>,
     /// Garbage is expected; only the order of inputs is checked.
     pub(super) hostile: bool,
     /// The real recorder writes: addresses are what they are.
@@ -96,6 +100,9 @@ impl Check {
                     if tsc < last || tsc < watermark {
                         faults.push(format!("stream {id}: stamp {tsc} after {last}, watermark {watermark}"));
                     }
+                    if self.missing.is_some_and(|(of, before)| of != (incarnation, id) && tsc < before) {
+                        faults.push(format!("stream {id}: stamp {tsc} where only another stream was missing"));
+                    }
                     last = tsc;
                     stream.events += 1;
                     if stack >= FIRST_NODE {
@@ -118,6 +125,9 @@ impl Check {
         if tsc < self.watermark {
             self.fault(format!("watermark {tsc} after {}", self.watermark));
         }
+        if self.missing.take().is_some_and(|(_, before)| before > tsc) {
+            self.fault(format!("watermark {tsc} below what was said to be complete but for one stream"));
+        }
         self.watermark = tsc;
         let images = &self.images;
         let mut unknown = 0;
@@ -133,6 +143,12 @@ impl Check {
 }
 
 impl Sink for Check {
+    fn only_missing(&mut self, incarnation: u32, stream: u32, tsc: u64) -> Result<(), Error> {
+        self.missing = Some(((incarnation, stream), tsc));
+        self.only_missing.push((incarnation, stream));
+        Ok(())
+    }
+
     fn input(&mut self, input: Input<'_>) -> Result<(), Error> {
         if self.full_after.is_some_and(|limit| self.slots >= limit) {
             return Err(Error::DiskFull { path: "test".into() });
@@ -165,6 +181,11 @@ impl Sink for Check {
                 self.names.insert((incarnation, tid), name.to_owned());
             }
             Input::ProcessEnded { incarnation, tsc, exit_code, exit_signal, counters } => {
+                if let (Some(tsc), Some((_, before))) = (tsc, self.missing)
+                    && tsc < before
+                {
+                    self.fault(format!("image {incarnation} ended before {before}, which was complete"));
+                }
                 let ended = Some((tsc, exit_code, exit_signal, counters));
                 match self.images.get_mut(&incarnation) {
                     Some(image) if image.ended.is_none() => image.ended = ended,
