@@ -297,7 +297,7 @@ impl<'a> Drain<'a> {
             }
             self.waiting.remove(&index);
             self.deliver(index, sink)?;
-            if in_parts && at >= longest && (at + 1 - longest) % CHUNKS_AT_ONCE == 0 {
+            if in_parts && at >= longest && (at + 1 - longest).is_multiple_of(CHUNKS_AT_ONCE) {
                 sink.only_missing(memo.incarnation, memo.stream, complete)?;
             }
         }

@@ -92,7 +92,8 @@ struct Region {
     blocks: u32,
     /// Whether it is among [`Blocks::emptied`].
     is_emptied: bool,
-    pages: [Page; PAGES],
+    /// Apart, so that more regions do not move them.
+    pages: Box<[Page; PAGES]>,
 }
 
 /// Where a block belongs.
@@ -140,7 +141,7 @@ pub(crate) struct Blocks {
     len: usize,
     /// Number and index of each region in use.
     index: HashTable<(u64, u32)>,
-    regions: Vec<Box<Region>>,
+    regions: Vec<Region>,
     /// Regions that lost their last block, the oldest first; they may have got another one since.
     emptied: VecDeque<u32>,
     /// Regions without a number.
@@ -192,7 +193,7 @@ impl Blocks {
         }
         let region = &mut self.regions[number as usize];
         let page = &mut region.pages[place.page];
-        let at = &mut self.pool.blocks(page.piece)[page.rank(place.bit)];
+        let at = self.pool.block(page.piece, page.rank(place.bit));
         let older = std::mem::replace(at, block);
         if page.begins & place.bit != 0 {
             return Some(older);
@@ -243,7 +244,7 @@ impl Blocks {
         if page.begins & place.bit == 0 {
             return None;
         }
-        let block = self.pool.blocks(page.piece)[page.rank(place.bit)];
+        let block = *self.pool.block(page.piece, page.rank(place.bit));
         page.begins &= !place.bit;
         if page.begins == 0 && page.piece.room() > LONGEST_KEPT {
             self.pool.give_back(std::mem::take(page).piece);
@@ -266,7 +267,7 @@ impl Blocks {
 
     /// All blocks with their addresses.
     fn iter<'a>(&'a self) -> impl Iterator<Item = (u64, Block)> + 'a {
-        let pages = |region: &'a Box<Region>| region.pages.iter().enumerate().map(move |page| (region, page));
+        let pages = |region: &'a Region| region.pages.iter().enumerate().map(move |page| (region, page));
         self.regions.iter().flat_map(pages).flat_map(|(region, (number, page))| {
             let mut places = page.places;
             let blocks = self.pool.get(page.piece).iter().map(move |&block| {
@@ -290,7 +291,7 @@ impl Blocks {
     pub(crate) fn prefetch_page(&self, address: u64) {
         let place = Place::of(address);
         if let Some(region) = self.look_up_far(place.region) {
-            prefetch(&self.regions[region as usize].pages, place.page);
+            prefetch(&self.regions[region as usize].pages[..], place.page);
         }
     }
 
@@ -330,8 +331,8 @@ impl Blocks {
                 number
             }
             None => {
-                let pages = [Page::default(); PAGES];
-                self.regions.push(Box::new(Region { number: region, blocks: 0, is_emptied: false, pages }));
+                let pages = Box::new([Page::default(); PAGES]);
+                self.regions.push(Region { number: region, blocks: 0, is_emptied: false, pages });
                 self.regions.len() as u32 - 1
             }
         };

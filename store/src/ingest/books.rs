@@ -11,8 +11,9 @@ use super::sampling::Sampling;
 use super::sites::{Amount, Peak, Site};
 use super::timeline::{Timeline, Totals};
 
-/// What events of heap blocks of one process change, borrowed once for many of them.
-pub(super) struct Books<'m> {
+/// What events of heap blocks of one process change, borrowed once for many of them. `EXACT`: every allocation is recorded,
+/// which spares questions, and the calls that answer them, in the busiest loop of ingestion.
+pub(super) struct Books<'m, const EXACT: bool> {
     pub(super) process: &'m mut Process,
     pub(super) threads: &'m mut [Thread],
     pub(super) sites: &'m mut [Site],
@@ -23,15 +24,21 @@ pub(super) struct Books<'m> {
     pub(super) sampling: Sampling,
 }
 
-impl Books<'_> {
+impl<const EXACT: bool> Books<'_, EXACT> {
+    /// What a block of `size` bytes counts.
+    #[inline(always)]
+    fn amount(&self, size: u64) -> Amount {
+        if EXACT { Amount::one(size) } else { Amount::of(size, self.sampling.weight(size)) }
+    }
+
     /// A block was handed out; it is open already.
     #[inline(always)]
     pub(super) fn allocate(&mut self, address: u64, block: &Block) {
         let (size, ns) = (block.size(), block.alloc_ns);
-        let amount = Amount::of(size, self.sampling.weight(size));
+        let amount = self.amount(size);
         let site = &mut self.sites[block.site as usize];
         site.allocate(*self.version, size, amount, ns);
-        if !self.sampling.is_exact() {
+        if !EXACT && !self.sampling.is_exact() {
             let variance = self.sampling.variance(size);
             site.variance.add(Amount { blocks: variance, bytes: variance * (size as f64).powi(2) });
         }
@@ -80,10 +87,10 @@ impl Books<'_> {
         (ns, thread): (i64, u32),
     ) -> i64 {
         let (size, end) = (block.size(), ns.max(block.alloc_ns));
-        let amount = Amount::of(size, self.sampling.weight(size));
+        let amount = self.amount(size);
         let is_maximum = !self.timeline.passes(self.totals.live.bytes + amount.bytes, end)
             || self.process.live.bytes + amount.bytes > self.process.peak.amount.bytes;
-        if is_maximum || thread != block.thread || !self.sampling.is_exact() {
+        if is_maximum || thread != block.thread || !EXACT {
             self.allocate(address, block);
             self.timeline.advance(ns, self.totals);
             return self.end(rows, process, address, block, (ns, thread));
@@ -102,7 +109,7 @@ impl Books<'_> {
     /// A block ends at `ns`; it is not open any more.
     #[inline(always)]
     pub(super) fn free(&mut self, address: u64, block: &Block, ns: i64) {
-        let amount = Amount::of(block.size(), self.sampling.weight(block.size()));
+        let amount = self.amount(block.size());
         let thread = &self.threads[block.thread as usize];
         let is_temporary = thread.last_address == address && thread.last_ns == block.alloc_ns;
         self.sites[block.site as usize].free(*self.version, amount, ns - block.alloc_ns, is_temporary);

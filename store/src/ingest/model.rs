@@ -180,10 +180,22 @@ impl Model {
         thread: u32,
         clock: &Clock,
     ) -> Option<i64> {
-        if !self.displaced.is_empty() {
-            return None;
+        match (self.displaced.is_empty(), self.sampling.is_exact()) {
+            (false, _) => None,
+            (true, true) => self.run_with::<true>(cursor, until, process, thread, clock),
+            (true, false) => self.run_with::<false>(cursor, until, process, thread, clock),
         }
-        let (mut books, rows) = self.books_and_rows(process);
+    }
+
+    fn run_with<const EXACT: bool>(
+        &mut self,
+        cursor: &mut Cursor,
+        until: u64,
+        process: u32,
+        thread: u32,
+        clock: &Clock,
+    ) -> Option<i64> {
+        let (mut books, rows) = self.books_and_rows::<EXACT>(process);
         let (mut last, mut displaced) = (None, None);
         let first_row = rows.len();
         while rows.len() < ROWS_AT_ONCE {
@@ -234,12 +246,12 @@ impl Model {
 
     /// What events of heap blocks of a process change.
     #[inline(always)]
-    fn books(&mut self, process: u32) -> Books<'_> {
+    fn books(&mut self, process: u32) -> Books<'_, false> {
         self.books_and_rows(process).0
     }
 
     #[inline(always)]
-    fn books_and_rows(&mut self, process: u32) -> (Books<'_>, &mut Rows) {
+    fn books_and_rows<const EXACT: bool>(&mut self, process: u32) -> (Books<'_, EXACT>, &mut Rows) {
         let books = Books {
             process: &mut self.processes[process as usize],
             threads: &mut self.threads,

@@ -91,6 +91,12 @@ impl Pool {
         if piece.len() == 0 { &mut [] } else { &mut self.chunks[piece.chunk()][piece.places()] }
     }
 
+    /// One of the blocks in a piece; `rank` is below its length.
+    #[inline(always)]
+    pub(super) fn block(&mut self, piece: Piece, rank: usize) -> &mut Block {
+        &mut self.chunks[piece.chunk()][piece.first() + rank]
+    }
+
     /// Asks for the cache line of the place `rank` of a piece.
     #[inline]
     pub(super) fn prefetch(&self, piece: Piece, rank: usize) {

@@ -212,7 +212,7 @@ mod tests {
             size: i + 1,
             who: Row::who(1, i as u32),
             freed_by: Row::freed_by(NO_ID, 7),
-            what: Row::what(5, 2, i % 2 == 0),
+            what: Row::what(5, 2, i.is_multiple_of(2)),
         };
         let mut rows = Rows::default();
         let count = 2 * ROWS_AT_ONCE as u64 + 5;

@@ -24,6 +24,12 @@ impl Amount {
         Self { blocks: weight, bytes: size.cast_signed() as f64 * weight }
     }
 
+    /// One block of `size` bytes that stands for itself.
+    #[inline]
+    pub(crate) fn one(size: u64) -> Self {
+        Self { blocks: 1.0, bytes: size.cast_signed() as f64 }
+    }
+
     #[inline]
     pub(crate) fn add(&mut self, other: Self) {
         self.blocks += other.blocks;

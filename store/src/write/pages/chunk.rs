@@ -232,7 +232,7 @@ impl Chunk {
         let pages = std::mem::take(&mut self.pages);
         // Megabytes: a buffer that doubles would copy them over and over.
         let bytes = pages.iter().map(|page| page.page.compressed_size() + PAGE_HEADER_BYTES).sum::<usize>();
-        let dictionary_bytes = self.dictionary.values().len() * size_of::<u64>() + PAGE_HEADER_BYTES;
+        let dictionary_bytes = size_of_val(self.dictionary.values()) + PAGE_HEADER_BYTES;
         let mut sink = TrackedWrite::new(Vec::with_capacity(bytes + dictionary_bytes));
         let mut writer = SerializedPageWriter::new(&mut sink);
         let (mut compressed, mut uncompressed) = (0, 0);
