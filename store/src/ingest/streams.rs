@@ -20,8 +20,9 @@ pub(crate) const NO_THREAD: u32 = u32::MAX;
 
 /// Slots in a buffer: a chunk's worth, so that a chunk that was full when it came fills one.
 const BUFFER_SLOTS: usize = 2048;
-/// Emptied buffers that are kept (16 MiB): several rounds of a collector that is not behind.
-const POOLED_BUFFERS: usize = 512;
+/// Emptied buffers that are kept (4 MiB): what waits at one time, mostly, because a stream that is far ahead is taken in
+/// parts.
+const POOLED_BUFFERS: usize = 128;
 
 /// Emptied buffers.
 #[derive(Debug, Default)]
