@@ -50,7 +50,7 @@ const GAP_AFTER: Duration = Duration::from_secs(1);
 /// Streams whose position is remembered. Honest ones are as many as threads at one time.
 const MAX_STREAMS: usize = 1 << 20;
 /// Chunks of one stream (1 MiB) that are delivered before they are put in order as far as possible.
-const CHUNKS_AT_ONCE: usize = 32;
+const CHUNKS_AT_ONCE: usize = if cfg!(fuzzing) { 2 } else { 32 };
 /// Chunks freed between two calls that wake waiting targets.
 const WAKE_EVERY: u32 = 32;
 
@@ -273,8 +273,8 @@ impl<'a> Drain<'a> {
         Ok(false)
     }
 
-    /// Delivers what is new, the chunks of each stream in their order. When it returns, everything before the stamp
-    /// `complete` has been delivered.
+    /// Delivers what is new, the chunks of each stream in their order, but for those that wait for an earlier one. When it
+    /// returns, everything else before the stamp `complete` has been delivered.
     fn deliver_news(&mut self, now: Instant, complete: u64, sink: &mut dyn Sink) -> Result<(), Error> {
         let mut news = std::mem::take(&mut self.news);
         let chunks = &self.chunks;

@@ -52,6 +52,11 @@ impl Process {
         let memory = Memory::none();
         Self { slot, pid, handle: None, start: None, start_tsc: 0, end: None, retired: None, memory }
     }
+
+    /// When it wrote its last record or ended; `None`: it runs on, perhaps after the recording was closed.
+    fn ended_at(&self) -> Option<u64> {
+        self.retired.or(self.end)
+    }
 }
 
 /// All images that have not been finished.
@@ -136,7 +141,7 @@ impl Processes {
 
     /// Whether an image that waits to be drained a last time ended before the stamp `tsc`.
     pub(super) fn any_ended_before(&self, tsc: u64) -> bool {
-        self.live.values().any(|process| process.end.is_some_and(|end| end < tsc))
+        self.live.values().any(|process| process.end.is_some() && process.ended_at().is_some_and(|end| end < tsc))
     }
 
     /// Images that have not been finished.
@@ -367,8 +372,7 @@ impl Processes {
             Some(Exit::Signal(signal)) => (None, Some(signal)),
             None => (None, None),
         };
-        // No end: it runs on after the recording was closed.
-        let tsc = process.retired.or(process.end);
+        let tsc = process.ended_at();
         sink.input(Input::ProcessEnded { incarnation, tsc, exit_code, exit_signal, counters })
     }
 }

@@ -25,8 +25,8 @@ pub trait Sink {
         self.input(Input::Slots { incarnation, stream, slots })
     }
 
-    /// Says that everything before the stamp `tsc` has been delivered but what is to follow in one stream: no other stream
-    /// goes on, and nothing else that happened before is told, until [`Input::Watermark`] says that it is complete.
+    /// Says that everything before the stamp `tsc` has been delivered but what is to follow in one stream: nothing else that
+    /// happened before comes until [`Input::Watermark`] says that it is complete.
     ///
     /// # Errors
     /// As for [`Sink::input`].

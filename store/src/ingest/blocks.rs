@@ -8,12 +8,12 @@
 //! Programs use memory in runs: what is allocated or freed together mostly lies together. A table that scatters addresses
 //! by a hash misses the processor's caches at nearly every event, and the translation of its addresses, too, once there
 //! are some hundred thousand blocks. Here what lies together in the program lies together in the table: the blocks of a
-//! page are neighbours, found by counting bits, and a run of events stays in one region. Nothing is left
-//! empty but the end of a page's piece, so it takes less memory, too.
+//! page are neighbours, found by counting bits, and a run of events stays in one region. Little is left empty, so it takes
+//! less memory, too.
 //!
 //! A block that goes leaves its place to the next one that begins where it began, as allocators soon have it: neither moves
-//! the others. Places without a block are given up before a piece grows, so a piece is as long as most blocks of the page
-//! at one time want it.
+//! the others. Places without a block are given up before a piece grows, so a piece has room for the most blocks that were
+//! open in its page at one time, and no more than is left of its class.
 
 use std::collections::VecDeque;
 
@@ -204,7 +204,8 @@ impl Blocks {
         None
     }
 
-    /// Makes a place where there is none; what is in it means nothing.
+    /// Makes a place where there is none; what is in it means nothing. (The page before the first is the last: no worse a
+    /// guess than none.)
     #[inline(never)]
     fn add_place(&mut self, number: u32, place: Place) {
         let region = &mut self.regions[number as usize];

@@ -31,7 +31,7 @@ impl<const EXACT: bool> Books<'_, EXACT> {
         if EXACT { Amount::one(size) } else { Amount::of(size, self.sampling.weight(size)) }
     }
 
-    /// A block was handed out; it is open already.
+    /// A block was handed out.
     #[inline(always)]
     pub(super) fn allocate(&mut self, address: u64, block: &Block) {
         let (size, ns) = (block.size(), block.alloc_ns);
@@ -55,28 +55,18 @@ impl<const EXACT: bool> Books<'_, EXACT> {
         (thread.last_address, thread.last_ns) = (address, ns);
     }
 
-    /// A block that is not open any more was freed, when and by whom, from a place that is not known; returns when it
-    /// ends.
+    /// A block that is not open any more was freed, when and by whom, from a place that is not known.
     #[inline(always)]
-    pub(super) fn end(
-        &mut self,
-        rows: &mut Rows,
-        process: u32,
-        address: u64,
-        block: &Block,
-        (ns, thread): (i64, u32),
-    ) -> i64 {
+    pub(super) fn end(&mut self, rows: &mut Rows, process: u32, address: u64, block: &Block, (ns, thread): (i64, u32)) {
         // A late record may bear an earlier stamp than the block that it frees (see `Model::late`).
         let ns = ns.max(block.alloc_ns);
         self.free(address, block, ns);
         let stack = self.sites[block.site as usize].stack;
         rows.push(heap_row(process, address, block, ns, stack, (thread, NO_ID)));
-        ns
     }
 
-    /// A block was handed out, and given back by the event that followed; returns when it ends, and does the same as
-    /// [`Books::allocate`] and [`Books::end`]. Mostly, what was live for so short a time is no maximum, and the sums of
-    /// what is live are as before.
+    /// A block was handed out, and given back by the event that followed: does the same as [`Books::allocate`] and
+    /// [`Books::end`]. Mostly, what was live for so short a time is no maximum, and the sums of what is live are as before.
     #[inline(always)]
     pub(super) fn pass(
         &mut self,
@@ -85,7 +75,7 @@ impl<const EXACT: bool> Books<'_, EXACT> {
         address: u64,
         block: &Block,
         (ns, thread): (i64, u32),
-    ) -> i64 {
+    ) {
         let (size, end) = (block.size(), ns.max(block.alloc_ns));
         let amount = self.amount(size);
         let is_maximum = !self.timeline.passes(self.totals.live.bytes + amount.bytes, end)
@@ -103,7 +93,6 @@ impl<const EXACT: bool> Books<'_, EXACT> {
         let thread = &mut self.threads[block.thread as usize];
         (thread.last_address, thread.last_ns) = (address, block.alloc_ns);
         rows.push(heap_row(process, address, block, end, stack, (block.thread, NO_ID)));
-        end
     }
 
     /// A block ends at `ns`; it is not open any more.

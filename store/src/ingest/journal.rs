@@ -8,9 +8,9 @@
 //!         saves with the segment they begin, and are passed over by who comes from an earlier one
 //! journal/spare         a segment that a checkpoint has made unnecessary, until it becomes the next one
 //! ```
-//! Frames go through a buffer to the page cache, not to the disk: they survive the process, not the machine. Written from
-//! where they are, one call each, they take the kernel twice as long as it takes to copy them. A frame whose length or
-//! checksum is wrong is the end of its segment.
+//! Frames go through a buffer to the page cache, not to the disk: they survive the process, not the machine. Written one by
+//! one from where slots are, they took the kernel a third longer, more than the copy takes. A frame whose length or checksum
+//! is wrong is the end of its segment.
 //!
 //! A new segment overwrites an old one where that has pages in the page cache: fresh ones cost more than what is written
 //! into them. So behind the end of a segment lie frames of an older one. They are told apart by their checksums, which

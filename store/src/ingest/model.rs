@@ -208,7 +208,7 @@ impl Model {
                     last = Some(ns);
                     books.timeline.advance(ns, books.totals);
                     match books.process.blocks.remove(address) {
-                        Some(block) => last = Some(books.end(rows, process, address, &block, (ns, thread))),
+                        Some(block) => books.end(rows, process, address, &block, (ns, thread)),
                         None => books.process.foreign_frees += 1,
                     }
                     continue;
@@ -227,7 +227,9 @@ impl Model {
                 && !books.process.blocks.is_open(address)
             {
                 cursor.pass(tsc);
-                last = Some(books.pass(rows, process, address, &block, (clock.ns(tsc), thread)));
+                let ns = clock.ns(tsc);
+                last = Some(ns);
+                books.pass(rows, process, address, &block, (ns, thread));
                 continue;
             }
             if let Some(older) = books.process.blocks.insert(address, block) {

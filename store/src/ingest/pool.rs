@@ -10,7 +10,7 @@ const FIRST_CHUNK: usize = 1 << 10;
 const LARGEST_CHUNK: usize = 1 << 20;
 
 /// Neighbouring places for blocks: from the lowest bits up, the first place in the chunk (32 bits), the chunk (16), the
-/// class (8, a number in [`ROOM`]) and the blocks in it (8, kept by its owner). It is one word because it is written in
+/// class (8, a number in [`ROOM`]) and the places in use (8, kept by its owner). It is one word because it is written in
 /// one event and read in the next: what was written in parts would have to leave the store buffer before it can be read
 /// as a whole, some 15 cycles.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,7 +41,7 @@ impl Piece {
         (self.0 >> CLASS) as u8
     }
 
-    /// How many blocks are in it.
+    /// How many places are in use.
     #[inline]
     pub(super) fn len(self) -> usize {
         (self.0 >> LEN) as usize
@@ -125,8 +125,8 @@ impl Pool {
         longer
     }
 
-    /// Moves those of the blocks in a piece to its beginning that are to stay: `places` has a bit for each block, `stay`
-    /// those of them that stay.
+    /// Moves what is to stay in a piece to its beginning: `places` has a bit for each place in use, `stay` those of them
+    /// that stay.
     #[cold]
     pub(super) fn keep(&mut self, piece: Piece, mut places: u64, stay: u64) -> Piece {
         let blocks = self.blocks(piece);

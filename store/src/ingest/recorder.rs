@@ -94,7 +94,8 @@ impl Ingest {
 
     /// Puts in order what can be: everything before the stamp `tsc` has been taken in, ends of processes included, but what
     /// is to follow in one stream.
-    /// The result is the same as without; less waits, and memory is used again sooner.
+    /// The result is the same as without, but for the order of equal stamps in different streams; less waits, and memory
+    /// is used again sooner.
     ///
     /// # Errors
     /// As for [`Ingest::input`].

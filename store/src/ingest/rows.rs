@@ -66,8 +66,9 @@ const STRIDE: usize = ROWS_AT_ONCE + 72;
 pub(crate) struct Rows {
     words: Box<[[i64; STRIDE]; WORDS]>,
     len: usize,
-    /// What came after the columns were full.
+    /// What came after the columns were full, most recent last; the first `taken` of them are in the columns or gone.
     more: Vec<Row>,
+    taken: usize,
 }
 
 impl Default for Rows {
@@ -75,7 +76,7 @@ impl Default for Rows {
         let words = vec![[0; STRIDE]; WORDS].into_boxed_slice();
         // The length is the one that was asked for.
         let Ok(words) = words.try_into() else { unreachable!() };
-        Self { words, len: 0, more: Vec::new() }
+        Self { words, len: 0, more: Vec::new(), taken: 0 }
     }
 }
 
@@ -83,7 +84,7 @@ impl Rows {
     /// How many there are.
     #[inline(always)]
     pub(crate) fn len(&self) -> usize {
-        self.len + self.more.len()
+        self.len + self.more.len() - self.taken
     }
 
     /// Appends a row.
@@ -118,8 +119,14 @@ impl Rows {
     /// Drops the rows that [`Rows::column`] has and takes up those that did not fit; says whether there are any.
     pub(crate) fn next(&mut self) -> bool {
         self.len = 0;
-        let more = std::mem::take(&mut self.more);
-        more.into_iter().for_each(|row| self.push(row));
+        let from = self.taken;
+        self.taken = self.more.len().min(from + ROWS_AT_ONCE);
+        for at in from..self.taken {
+            self.push(self.more[at]);
+        }
+        if self.taken == self.more.len() {
+            (self.more, self.taken) = (Vec::new(), 0);
+        }
         self.len > 0
     }
 

@@ -261,12 +261,14 @@ impl State {
             let Some(tsc) = self.run(number, 0, &clock, sink)? else { continue };
             is_missing &= missing != Some(number);
             if tsc <= last {
-                let ns = clock.ns(tsc);
-                if ns < self.model.now_ns {
-                    let stream = self.streams.get(number);
-                    self.model.late(stream.process, stream.thread, ns);
-                }
                 heads.push(Reverse((tsc, number)));
+            }
+        }
+        for &Reverse((tsc, number)) in heads.iter().filter(|_| !is_missing) {
+            let ns = clock.ns(tsc);
+            if ns < self.model.now_ns {
+                let stream = self.streams.get(number);
+                self.model.late(stream.process, stream.thread, ns);
             }
         }
         while !is_missing && let Some(Reverse((tsc, number))) = heads.pop() {

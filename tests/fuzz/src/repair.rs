@@ -73,9 +73,10 @@ fn append_frames(files: &mut Files, source: &mut Source<'_>) {
         journal.clear();
     }
     while !source.is_empty() {
-        let (kind, writer, content) = if source.byte() & 1 == 0 {
+        let choice = source.byte();
+        let (kind, writer, content) = if choice & 1 == 0 {
             let writer = (u32::from(source.byte() & 3), u32::from(source.byte() & 3));
-            (1, writer, frame_of_slots(source))
+            (1 + u32::from(choice & 2), writer, frame_of_slots(source))
         } else {
             (2, (0, 0), frame_of_input(source))
         };
