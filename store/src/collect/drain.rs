@@ -14,8 +14,8 @@
 //! old one, and leaves the old one's `inflight` standing, so the first pass meets one of them whichever way it goes.
 //!
 //! The sink may put in order what lies before W as soon as nothing before it can still come. A program that was far ahead
-//! has filled many chunks; nearly all of them are of one thread mostly, so that stream comes last, and after every few of
-//! its chunks the sink is told that only this one is not complete. What waits then fits a cache, however far behind the
+//! has filled many chunks, mostly from one thread. So the stream with the most chunks comes last, and after every few of
+//! them the sink is told that only this stream is not complete. What waits then fits a cache, however far behind the
 //! collector is, and the buffers it waits in are used again.
 //!
 //! Two passes, not one, because records refer to each other across streams: a stack node is defined by the thread that
