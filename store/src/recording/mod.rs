@@ -16,6 +16,7 @@
 //! 4. Whoever writes into the directory holds an exclusive lock on `lock`; the kernel drops it with the process.
 #![forbid(unsafe_code)]
 
+mod bounded;
 mod directory;
 mod manifest;
 mod open;

@@ -10,6 +10,7 @@ use arrow::array::{RecordBatch, StringArray};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
 
+use super::bounded::Bounded;
 use super::directory::writer_of;
 use super::manifest::{Manifest, State, TableFile};
 use crate::Error;
@@ -177,7 +178,7 @@ fn modified_ns(path: &Path) -> i64 {
 }
 
 fn read_file(path: &Path) -> Result<Vec<RecordBatch>, Error> {
-    let file = File::open(path).map_err(Error::io("open", path))?;
+    let file = File::open(path).and_then(Bounded::new).map_err(Error::io("open", path))?;
     let damaged = |reason: String| Error::Damaged { path: path.to_owned(), offset: 0, reason };
     let read = || Ok(ParquetRecordBatchReaderBuilder::try_new(file)?.build()?.collect::<Result<Vec<_>, _>>()?);
     guarded(read).map_err(damaged)?.map_err(|error: ParquetError| match Error::parquet("read", path)(error) {
