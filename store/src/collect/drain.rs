@@ -13,10 +13,11 @@
 //! A writer that changes chunks in the middle of a record opens the new one with the same `inflight` before it seals the
 //! old one, and leaves the old one's `inflight` standing, so the first pass meets one of them whichever way it goes.
 //!
-//! The sink may put in order what lies before W as soon as nothing before it can still come. A program that was far ahead
-//! has filled many chunks, mostly from one thread. So the stream with the most chunks comes last, and after every few of
-//! them the sink is told that only this stream is not complete. What waits then fits a cache, however far behind the
-//! collector is, and the buffers it waits in are used again.
+//! The sink may put in order what lies before W as soon as nothing before it can still come. Programs that are far ahead
+//! have filled many chunks. So a round delivers only so many of each stream ([`CHUNKS_AT_ONCE`]), leaves the rest to the
+//! next one, and tells the sink which streams W does not hold for. As W is then later than nearly all that they have, the
+//! sink puts it in order as it comes: what waits fits a cache, however far behind the collector is, and the buffers it
+//! waits in are used again. Ends of images are announced when all is delivered; W is not above the first of them before.
 //!
 //! Two passes, not one, because records refer to each other across streams: a stack node is defined by the thread that
 //! met it first, and its record is committed before other threads can see the node. What the first pass finds complete
@@ -49,8 +50,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 const GAP_AFTER: Duration = Duration::from_secs(1);
 /// Streams whose position is remembered. Honest ones are as many as threads at one time.
 const MAX_STREAMS: usize = 1 << 20;
-/// Chunks of one stream (1 MiB) that are delivered before they are put in order as far as possible.
-const CHUNKS_AT_ONCE: usize = if cfg!(fuzzing) { 2 } else { 32 };
+/// Chunks (2 MiB) that a round delivers before it leaves the rest of those streams that have most to the next one.
+const CHUNKS_AT_ONCE: usize = if cfg!(fuzzing) { 2 } else { 64 };
 /// Chunks freed between two calls that wake waiting targets.
 const WAKE_EVERY: u32 = 32;
 
@@ -112,6 +113,8 @@ pub(super) struct Round {
     pub(super) slots: u64,
     /// Chunks returned to the targets.
     pub(super) freed: u32,
+    /// Whether more was there than it delivered.
+    pub(super) is_partial: bool,
 }
 
 /// The state of the drain between rounds.
@@ -168,8 +171,14 @@ impl<'a> Drain<'a> {
         self.processes.find(self.region, now, thorough, sink)?;
         self.second_pass(now, sink)?;
         let complete = self.complete_before(now, bound);
-        self.deliver_news(now, complete, sink)?;
+        let missing = self.deliver_news(now, sink)?;
         self.processes.refresh_names(now, sink)?;
+        self.round.is_partial = !missing.is_empty();
+        if self.round.is_partial {
+            self.wake();
+            self.advance_without(&missing, complete, sink)?;
+            return Ok(self.round);
+        }
         for incarnation in self.processes.ended() {
             self.finish_image(incarnation, sink)?;
         }
@@ -181,10 +190,18 @@ impl<'a> Drain<'a> {
     /// A last round after which every image is finished, running or not.
     pub(super) fn last_round(&mut self, sink: &mut dyn Sink) -> Result<Round, Error> {
         let mut total = self.round(true, sink)?;
+        // As many as the pool can need: a program that does not stop would fill it again and again.
+        for _ in 0..self.region.chunks() {
+            if !self.round.is_partial {
+                break;
+            }
+            total.slots += self.round(true, sink)?.slots;
+        }
+        let slots = self.round.slots;
         for incarnation in self.processes.all() {
             self.finish_image(incarnation, sink)?;
         }
-        total.slots = self.round.slots;
+        total.slots += self.round.slots - slots;
         sink.input(Input::Watermark { tsc: sys::tsc() })?;
         Ok(total)
     }
@@ -273,50 +290,49 @@ impl<'a> Drain<'a> {
         Ok(false)
     }
 
-    /// Delivers what is new, the chunks of each stream in their order, but for those that wait for an earlier one. When it
-    /// returns, everything else before the stamp `complete` has been delivered.
-    fn deliver_news(&mut self, now: Instant, complete: u64, sink: &mut dyn Sink) -> Result<(), Error> {
+    /// Delivers what is new, the chunks of each stream in their order, but for those that wait for an earlier one. Returns
+    /// the streams that have more than it delivered.
+    fn deliver_news(&mut self, now: Instant, sink: &mut dyn Sink) -> Result<Vec<(u32, u32)>, Error> {
         let mut news = std::mem::take(&mut self.news);
         let chunks = &self.chunks;
-        news.sort_unstable_by_key(|&index| {
-            let memo = &chunks[index as usize];
-            (memo.incarnation, memo.stream, memo.sequence)
-        });
-        let longest = self.longest_stream_last(&mut news);
-        // The end of an image is announced when it is drained; nothing that came later may be put in order before.
-        let in_parts = complete > self.watermark && !self.processes.any_ended_before(complete);
-        for (at, &index) in news.iter().enumerate() {
-            let memo = self.chunks[index as usize];
-            let next = self.streams.get(&(memo.incarnation, memo.stream)).copied().unwrap_or(0);
-            if memo.sequence > next {
-                let since = *self.waiting.entry(index).or_insert(now);
-                if now.duration_since(since) < GAP_AFTER {
-                    continue;
-                }
-                self.losses.gaps += 1;
+        let stream = |index: u32| (chunks[index as usize].incarnation, chunks[index as usize].stream);
+        news.sort_unstable_by_key(|&index| (stream(index), chunks[index as usize].sequence));
+        let streams = news.chunk_by(|a, b| stream(*a) == stream(*b)).count();
+        let most = (CHUNKS_AT_ONCE / streams.max(1)).max(1);
+        let mut missing = Vec::new();
+        let mut rest = &news[..];
+        while let Some(&first) = rest.first() {
+            let Memo { incarnation, stream, .. } = self.chunks[first as usize];
+            let same = |&&index: &&u32| {
+                let memo = &self.chunks[index as usize];
+                (memo.incarnation, memo.stream) == (incarnation, stream)
+            };
+            let (of_stream, others) = rest.split_at(rest.iter().take_while(same).count());
+            if of_stream.len() > most {
+                missing.push((incarnation, stream));
             }
-            self.waiting.remove(&index);
-            self.deliver(index, sink)?;
-            if in_parts && at >= longest && (at + 1 - longest).is_multiple_of(CHUNKS_AT_ONCE) {
-                sink.only_missing(memo.incarnation, memo.stream, complete)?;
+            for &index in of_stream.iter().take(most) {
+                self.deliver_in_turn(index, now, sink)?;
             }
+            rest = others;
         }
         self.news = news;
-        Ok(())
+        Ok(missing)
     }
 
-    /// Puts the stream with the most chunks last; returns where it begins.
-    fn longest_stream_last(&self, news: &mut [u32]) -> usize {
-        let stream = |index: &u32| (self.chunks[*index as usize].incarnation, self.chunks[*index as usize].stream);
-        let (mut start, mut longest) = (0, 0..0);
-        for chunks in news.chunk_by(|a, b| stream(a) == stream(b)) {
-            if chunks.len() > longest.len() {
-                longest = start..start + chunks.len();
+    /// Delivers a chunk unless it waits for an earlier one of its stream.
+    fn deliver_in_turn(&mut self, index: u32, now: Instant, sink: &mut dyn Sink) -> Result<(), Error> {
+        let memo = &self.chunks[index as usize];
+        let next = self.streams.get(&(memo.incarnation, memo.stream)).copied().unwrap_or(0);
+        if memo.sequence > next {
+            let since = *self.waiting.entry(index).or_insert(now);
+            if now.duration_since(since) < GAP_AFTER {
+                return Ok(());
             }
-            start += chunks.len();
+            self.losses.gaps += 1;
         }
-        news[longest.start..].rotate_left(longest.len());
-        news.len() - longest.len()
+        self.waiting.remove(&index);
+        self.deliver(index, sink)
     }
 
     /// Delivers what is committed in a chunk, and frees it if that is all there will be.
@@ -402,6 +418,16 @@ impl<'a> Drain<'a> {
             Some(&(_, tsc)) => bound.min(tsc).max(self.watermark),
             None => self.watermark,
         }
+    }
+
+    /// Tells the sink how far all streams but those `missing` are complete. They are complete themselves as far as the
+    /// sink could put things in order.
+    fn advance_without(&mut self, missing: &[(u32, u32)], complete: u64, sink: &mut dyn Sink) -> Result<(), Error> {
+        let complete = self.processes.first_end().map_or(complete, |end| complete.min(end));
+        if complete > self.watermark {
+            self.watermark = self.watermark.max(sink.only_missing(missing, complete)?);
+        }
+        Ok(())
     }
 
     /// Tells the sink how far all streams are complete.

@@ -139,9 +139,9 @@ impl Processes {
         self.live.iter().filter(|(_, process)| process.end.is_some()).map(|(&incarnation, _)| incarnation).collect()
     }
 
-    /// Whether an image that waits to be drained a last time ended before the stamp `tsc`.
-    pub(super) fn any_ended_before(&self, tsc: u64) -> bool {
-        self.live.values().any(|process| process.end.is_some() && process.ended_at().is_some_and(|end| end < tsc))
+    /// When the first of them ended.
+    pub(super) fn first_end(&self) -> Option<u64> {
+        self.live.values().filter(|process| process.end.is_some()).filter_map(Process::ended_at).min()
     }
 
     /// Images that have not been finished.

@@ -129,7 +129,7 @@ impl<'a> Session<'a> {
                 return Ok(());
             }
             let sleep = self.pace.after(round.freed);
-            if !sleep.is_zero() {
+            if !sleep.is_zero() && !round.is_partial {
                 sys::futex_wait(self.region.wake_word(), wake, sleep);
             }
         }

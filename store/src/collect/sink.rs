@@ -25,14 +25,14 @@ pub trait Sink {
         self.input(Input::Slots { incarnation, stream, slots })
     }
 
-    /// Says that everything before the stamp `tsc` has been delivered but what is to follow in one stream: nothing else that
-    /// happened before comes until [`Input::Watermark`] says that it is complete.
+    /// Says that everything before the stamp `tsc` has been delivered but what is to follow in the streams `missing`, by
+    /// image and number. Returns how far everything is in order now, those streams included, in stamps; 0: not at all.
     ///
     /// # Errors
     /// As for [`Sink::input`].
-    fn only_missing(&mut self, incarnation: u32, stream: u32, tsc: u64) -> Result<(), Error> {
-        let _ = (incarnation, stream, tsc);
-        Ok(())
+    fn only_missing(&mut self, missing: &[(u32, u32)], tsc: u64) -> Result<u64, Error> {
+        let _ = (missing, tsc);
+        Ok(0)
     }
 }
 
@@ -45,7 +45,7 @@ impl Sink for Ingest {
         Self::slots(self, incarnation, stream, slots)
     }
 
-    fn only_missing(&mut self, incarnation: u32, stream: u32, tsc: u64) -> Result<(), Error> {
-        Self::only_missing(self, incarnation, stream, tsc)
+    fn only_missing(&mut self, missing: &[(u32, u32)], tsc: u64) -> Result<u64, Error> {
+        Self::only_missing(self, missing, tsc)
     }
 }

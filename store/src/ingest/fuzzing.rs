@@ -27,12 +27,12 @@ impl Unwritten {
         self.0.apply(input, &mut check).expect("nothing is written");
     }
 
-    /// Says that only one stream is missing before a stamp, true or not.
+    /// Says that only some streams are missing before a stamp, true or not.
     ///
     /// # Panics
     /// A row is impossible.
-    pub fn only_missing(&mut self, incarnation: u32, stream: u32, tsc: u64) {
-        self.0.merge_until_missing(incarnation, stream, tsc, &mut check).expect("nothing is written");
+    pub fn only_missing(&mut self, missing: &[(u32, u32)], tsc: u64) {
+        self.0.merge_until_missing(missing, tsc, &mut check).expect("nothing is written");
     }
 
     /// Takes the rest in; a saved state comes back as it was, once what waits is appended again.

@@ -93,15 +93,20 @@ impl Ingest {
     }
 
     /// Puts in order what can be: everything before the stamp `tsc` has been taken in, ends of processes included, but what
-    /// is to follow in one stream.
+    /// is to follow in the streams `missing`, by image and number. Returns the stamp before which everything is in order;
+    /// to the journal it is a watermark.
     /// The result is the same as without, but for the order of equal stamps in different streams; less waits, and memory
     /// is used again sooner.
     ///
     /// # Errors
     /// As for [`Ingest::input`].
-    pub fn only_missing(&mut self, incarnation: u32, stream: u32, tsc: u64) -> Result<(), Error> {
+    pub fn only_missing(&mut self, missing: &[(u32, u32)], tsc: u64) -> Result<u64, Error> {
         let encoder = &mut self.encoder;
-        self.state.merge_until_missing(incarnation, stream, tsc, &mut |rows| encoder.rows(rows))
+        let reached = self.state.merge_until_missing(missing, tsc, &mut |rows| encoder.rows(rows))?;
+        if let Some(tsc) = reached {
+            self.input(Input::Watermark { tsc })?;
+        }
+        Ok(reached.unwrap_or(0))
     }
 
     /// How many bytes of journal lie between checkpoints at least; for tests.

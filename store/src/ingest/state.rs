@@ -92,7 +92,7 @@ impl State {
             Input::Slots { incarnation, stream, slots } => return self.slots(incarnation, stream, slots, sink),
             Input::Watermark { tsc } => {
                 self.watermark = self.watermark.max(tsc);
-                return self.merge(self.watermark, None, sink);
+                return self.merge(self.watermark, &[], sink).map(drop);
             }
             Input::ProcessSeen { incarnation, pid, forked_from, start_tsc } => {
                 if let Some(number) = self.process(incarnation) {
@@ -146,7 +146,7 @@ impl State {
             0 => u64::MAX,
             last => last.saturating_add(clock.ticks(TAIL_SECONDS)),
         };
-        self.merge(limit, None, sink)?;
+        self.merge(limit, &[], sink)?;
         self.apply_controls(u64::MAX, sink)?;
         for number in std::mem::take(&mut self.streams.active) {
             let process = self.streams.get(number).process;
@@ -233,45 +233,51 @@ impl State {
         let detail = "A thread stood still between two steps of a record while others went on; \
                       events were put in order without waiting for it.";
         self.model.lose(None, "forced_order", 1, detail);
-        self.merge(u64::MAX, None, sink)
+        self.merge(u64::MAX, &[], sink).map(drop)
     }
 
-    /// Applies what comes before the end of a stream that is to go on, and has a stamp below `limit`; everything else with
-    /// such a stamp has been taken in.
+    /// Applies what has a stamp below `limit` and comes before the end of any of the streams `missing`, which are to go on;
+    /// everything else with such a stamp has been taken in. Returns the stamp up to which that is everything.
     pub(crate) fn merge_until_missing(
         &mut self,
-        incarnation: u32,
-        stream: u32,
+        missing: &[(u32, u32)],
         limit: u64,
         sink: &mut Sink<'_>,
-    ) -> Result<(), Error> {
-        match self.streams.find(incarnation, stream) {
-            Some(number) => self.merge(limit, Some(number), sink),
-            None => Ok(()),
-        }
+    ) -> Result<Option<u64>, Error> {
+        let numbers: Option<Vec<u32>> = missing.iter().map(|&(of, stream)| self.streams.find(of, stream)).collect();
+        let Some(mut numbers) = numbers else { return Ok(None) };
+        numbers.sort_unstable();
+        numbers.dedup();
+        self.merge(limit, &numbers, sink)
     }
 
-    /// Applies everything with a stamp below `limit`, in the order of stamps, or until the stream `missing` has no more.
-    fn merge(&mut self, limit: u64, missing: Option<u32>, sink: &mut Sink<'_>) -> Result<(), Error> {
-        let (Some(clock), Some(last)) = (self.model.clock, limit.checked_sub(1)) else { return Ok(()) };
+    /// Applies everything with a stamp below `limit`, in the order of stamps, or until one of the streams `missing`, which
+    /// are sorted, has no more. Returns the stamp up to which that is everything, if it is known.
+    fn merge(&mut self, limit: u64, missing: &[u32], sink: &mut Sink<'_>) -> Result<Option<u64>, Error> {
+        let (Some(clock), Some(last)) = (self.model.clock, limit.checked_sub(1)) else { return Ok(None) };
         let mut heads = BinaryHeap::with_capacity(self.streams.active.len());
-        let mut is_missing = missing.is_some();
+        let mut absent = missing.len();
         for i in 0..self.streams.active.len() {
             let number = self.streams.active[i];
             let Some(tsc) = self.run(number, 0, &clock, sink)? else { continue };
-            is_missing &= missing != Some(number);
+            absent -= usize::from(missing.binary_search(&number).is_ok());
             if tsc <= last {
                 heads.push(Reverse((tsc, number)));
             }
         }
-        for &Reverse((tsc, number)) in heads.iter().filter(|_| !is_missing) {
+        if absent > 0 {
+            self.streams.settle();
+            return Ok(None);
+        }
+        for &Reverse((tsc, number)) in &heads {
             let ns = clock.ns(tsc);
             if ns < self.model.now_ns {
                 let stream = self.streams.get(number);
                 self.model.late(stream.process, stream.thread, ns);
             }
         }
-        while !is_missing && let Some(Reverse((tsc, number))) = heads.pop() {
+        let mut reached = limit;
+        while let Some(Reverse((tsc, number))) = heads.pop() {
             if self.next_control() <= tsc {
                 self.apply_controls(tsc, sink)?;
             }
@@ -279,15 +285,18 @@ impl State {
             let until = rival.min(last).min(self.next_control());
             match self.run(number, until + 1, &clock, sink)? {
                 Some(tsc) if tsc <= last => heads.push(Reverse((tsc, number))),
-                Some(_) => {}
-                None => is_missing = missing == Some(number),
+                None if missing.binary_search(&number).is_ok() => {
+                    reached = limit.min(self.streams.get(number).tsc());
+                    break;
+                }
+                _ => {}
             }
         }
-        if limit != u64::MAX && missing.is_none() {
+        if limit != u64::MAX && missing.is_empty() {
             self.apply_controls(last, sink)?;
         }
         self.streams.settle();
-        Ok(())
+        Ok(Some(reached))
     }
 
     fn next_control(&self) -> u64 {

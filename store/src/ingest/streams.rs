@@ -192,6 +192,11 @@ fn undecodable(error: &DecodeError) -> Stop {
 }
 
 impl Stream {
+    /// Its last stamp so far.
+    pub(crate) fn tsc(&self) -> u64 {
+        self.tsc
+    }
+
     /// Whether slots are waiting.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.buffers.is_empty()

@@ -256,7 +256,8 @@ fn feed(ingest: &mut Ingest, inputs: &[Input<'_>]) {
                     follows = true;
                 }
                 Input::Watermark { tsc } if follows => {
-                    ingest.only_missing(incarnation, stream, tsc).unwrap();
+                    let reached = ingest.only_missing(&[(incarnation, stream)], tsc).unwrap();
+                    assert!(reached <= tsc);
                     break;
                 }
                 _ => break,

@@ -71,10 +71,13 @@ impl Owned {
         }
     }
 
-    /// Instead of an input: the only stream that is missing before a stamp.
-    fn only_missing(&self) -> Option<(u32, u32, u64)> {
+    /// Instead of an input: the only streams that are missing before a stamp.
+    fn only_missing(&self) -> Option<([(u32, u32); 2], u64)> {
         match self {
-            Self::Texts(11, _, [a, b, _, tsc]) => Some((*a as u32 & 3, *b as u32 & 3, *tsc)),
+            Self::Texts(11, _, [a, b, _, tsc]) => {
+                let stream = |number: u64| (number as u32 & 3, (number >> 2) as u32 & 3);
+                Some(([stream(*a), stream(*b)], *tsc))
+            }
             _ => None,
         }
     }
@@ -108,7 +111,7 @@ pub fn run(data: &[u8]) {
         let mut state = Unwritten::new(config);
         for input in &all {
             match input.only_missing() {
-                Some((incarnation, stream, tsc)) => state.only_missing(incarnation, stream, tsc),
+                Some((missing, tsc)) => state.only_missing(&missing, tsc),
                 None => state.input(&input.input()),
             }
         }
@@ -121,7 +124,7 @@ fn through_files(dir: &Path, config: &RecordingConfig, all: &[Owned], checkpoint
     ingest.set_checkpoint_bytes(checkpoint_bytes);
     for input in all {
         let taken = match input.only_missing() {
-            Some((incarnation, stream, tsc)) => ingest.only_missing(incarnation, stream, tsc),
+            Some((missing, tsc)) => ingest.only_missing(&missing, tsc).map(drop),
             None => ingest.input(input.input()),
         };
         taken.expect("an input taken in");

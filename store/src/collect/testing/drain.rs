@@ -84,27 +84,88 @@ fn everything_committed_arrives_and_chunks_return() {
 }
 
 #[test]
-fn a_stream_that_is_far_ahead_comes_last_and_in_parts() {
-    let region = region(200);
+fn streams_that_are_far_ahead_come_in_parts() {
+    let region = region(400);
     let (mut drain, mut sink) = (Drain::new(&region, Processes::new(0)), Check::default());
     let process = Process::register(&region, own(), 0);
-    let (mut first, mut long, mut last) = (process.stream(1), process.stream(2), process.stream(3));
-    drain.round(false, &mut sink).unwrap();
-    pause();
-    for i in 0..100 * CHUNK_SLOTS as u64 {
+    let (mut few, mut long, mut longer) = (process.stream(1), process.stream(2), process.stream(3));
+    let chunks = |count: u64| 0..count * CHUNK_SLOTS as u64;
+    for i in chunks(100) {
         long.event(Kind::Malloc, i * 8, 1, NO_STACK);
         if i % 1000 == 0 {
-            first.event(Kind::Malloc, i / 1000 * 8, 1, NO_STACK);
-            last.event(Kind::Malloc, i / 1000 * 8, 1, NO_STACK);
+            few.event(Kind::Malloc, i / 1000 * 8, 1, NO_STACK);
         }
     }
-    // The sink checks what it is told.
+    for i in chunks(200) {
+        longer.event(Kind::Malloc, i * 8, 1, NO_STACK);
+    }
+    let [mut parts, mut slots] = [0; 2];
+    loop {
+        // The sink checks what it is told.
+        let round = drain.round(false, &mut sink).unwrap();
+        assert!(round.slots <= 66 * CHUNK_SLOTS as u64, "{}", round.slots);
+        slots += round.slots;
+        pause();
+        if !round.is_partial {
+            break;
+        }
+        parts += 1;
+    }
+    assert!((4..=8).contains(&parts), "{parts}");
+    assert_eq!(slots, sink.slots);
+    // Both are missing at first, then the longer one; nothing is complete before the second round.
+    let streams: Vec<_> = sink.only_missing.iter().map(|(missing, _)| missing.clone()).collect();
+    assert_eq!(streams[0], [(1, long.id), (1, longer.id)]);
+    assert_eq!(*streams.last().unwrap(), [(1, longer.id)]);
+    let last = sink.only_missing.last().unwrap().1;
+    assert!(sink.only_missing.is_sorted_by_key(|(_, reached)| *reached) && drain.watermark() >= last && last > 0);
     drain.round(false, &mut sink).unwrap();
-    assert_eq!(sink.only_missing, [(1, long.id); 3]);
-    pause();
-    drain.round(false, &mut sink).unwrap();
-    assert_eq!(sink.only_missing.len(), 3, "little is new");
-    assert_eq!(sink.events(), 100 * CHUNK_SLOTS as u64 + 2 * 205);
+    assert_eq!(sink.events(), 300 * CHUNK_SLOTS as u64 + 205);
+    assert_eq!(free_chunks(&region), 397, "the open chunks are out");
+    sink.assert_sound();
+}
+
+#[test]
+fn the_end_of_an_image_waits_for_what_it_wrote_and_nothing_passes_it() {
+    let region = region(400);
+    let (mut drain, mut sink) = (Drain::new(&region, Processes::new(0)), Check::default());
+    let mut child = std::process::Command::new("true").spawn().unwrap();
+    let ending = Process::register(&region, child.id(), 0);
+    let going = Process::register(&region, own(), 0);
+    let (mut early, mut late) = (ending.stream(1), going.stream(2));
+    for i in 0..200 * CHUNK_SLOTS as u64 {
+        early.event(Kind::Malloc, i * 8, 1, NO_STACK);
+    }
+    child.wait().unwrap();
+    let mut after = 0;
+    for round in 0.. {
+        late.event(Kind::Malloc, round * 8, 1, NO_STACK);
+        let partial = drain.round(true, &mut sink).unwrap().is_partial;
+        let end = sink.images[&1].ended.map(|(tsc, ..)| tsc);
+        assert_eq!(end.is_none(), partial, "round {round}");
+        pause();
+        if !partial {
+            after = end.flatten().unwrap();
+            break;
+        }
+    }
+    let limit = sink.only_missing.iter().map(|&(_, reached)| reached).max().unwrap();
+    assert!(limit > 0 && limit <= after, "{limit} {after}");
+    drain.last_round(&mut sink).unwrap();
+    sink.assert_sound();
+}
+
+#[test]
+fn the_last_round_brings_all() {
+    let region = region(400);
+    let (mut drain, mut sink) = (Drain::new(&region, Processes::new(0)), Check::default());
+    let process = Process::register(&region, own(), 0);
+    let mut stream = process.stream(own());
+    for i in 0..300 * CHUNK_SLOTS as u64 {
+        stream.event(Kind::Malloc, i * 8, 1, NO_STACK);
+    }
+    let round = drain.last_round(&mut sink).unwrap();
+    assert_eq!((round.slots, sink.events()), (sink.slots, 300 * CHUNK_SLOTS as u64));
     sink.assert_sound();
 }
 

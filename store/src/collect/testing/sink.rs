@@ -44,10 +44,10 @@ pub(super) struct Check {
     pub(super) faults: Vec<String>,
     /// Events not below the watermark yet: stamp, image, stack.
     pub(super) pending: Vec<(u64, u32, u32)>,
-    /// The stream that was said to be the only one with something to come before a stamp.
-    pub(super) missing: Option<((u32, u32), u64)>,
-    /// Streams of which that was said.
-    pub(super) only_missing: Vec<(u32, u32)>,
+    /// The streams that were said to be the only ones with something to come before a stamp.
+    pub(super) missing: Option<(Vec<(u32, u32)>, u64)>,
+    /// All that was said so, with what could be in order then.
+    pub(super) only_missing: Vec<(Vec<(u32, u32)>, u64)>,
     /// Garbage is expected; only the order of inputs is checked.
     pub(super) hostile: bool,
     /// The real recorder writes: addresses are what they are.
@@ -100,8 +100,9 @@ impl Check {
                     if tsc < last || tsc < watermark {
                         faults.push(format!("stream {id}: stamp {tsc} after {last}, watermark {watermark}"));
                     }
-                    if self.missing.is_some_and(|(of, before)| of != (incarnation, id) && tsc < before) {
-                        faults.push(format!("stream {id}: stamp {tsc} where only another stream was missing"));
+                    let said = self.missing.as_ref().filter(|(missing, _)| !missing.contains(&(incarnation, id)));
+                    if said.is_some_and(|(_, before)| tsc < *before) {
+                        faults.push(format!("stream {id}: stamp {tsc} where only other streams were missing"));
                     }
                     last = tsc;
                     stream.events += 1;
@@ -126,7 +127,7 @@ impl Check {
             self.fault(format!("watermark {tsc} after {}", self.watermark));
         }
         if self.missing.take().is_some_and(|(_, before)| before > tsc) {
-            self.fault(format!("watermark {tsc} below what was said to be complete but for one stream"));
+            self.fault(format!("watermark {tsc} below what was said to be complete but for some streams"));
         }
         self.watermark = tsc;
         let images = &self.images;
@@ -143,10 +144,17 @@ impl Check {
 }
 
 impl Sink for Check {
-    fn only_missing(&mut self, incarnation: u32, stream: u32, tsc: u64) -> Result<(), Error> {
-        self.missing = Some(((incarnation, stream), tsc));
-        self.only_missing.push((incarnation, stream));
-        Ok(())
+    fn only_missing(&mut self, missing: &[(u32, u32)], tsc: u64) -> Result<u64, Error> {
+        if self.missing.as_ref().is_some_and(|(_, before)| *before > tsc) {
+            self.fault(format!("complete before {tsc} only, less than was said"));
+        }
+        let of = |key: &(u32, u32)| self.streams.get(key).map_or(0, |stream| stream.decoder.tsc);
+        let reached = missing.iter().map(of).min().unwrap_or(0).min(tsc);
+        // Nodes may still come: see `ingest::code`.
+        self.watermark = self.watermark.max(reached);
+        self.missing = Some((missing.to_vec(), tsc));
+        self.only_missing.push((missing.to_vec(), reached));
+        Ok(reached)
     }
 
     fn input(&mut self, input: Input<'_>) -> Result<(), Error> {
@@ -181,8 +189,8 @@ impl Sink for Check {
                 self.names.insert((incarnation, tid), name.to_owned());
             }
             Input::ProcessEnded { incarnation, tsc, exit_code, exit_signal, counters } => {
-                if let (Some(tsc), Some((_, before))) = (tsc, self.missing)
-                    && tsc < before
+                if let (Some(tsc), Some((_, before))) = (tsc, self.missing.as_ref())
+                    && tsc < *before
                 {
                     self.fault(format!("image {incarnation} ended before {before}, which was complete"));
                 }
