@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use multiversion::multiversion;
 use parquet::arrow::ArrowWriter;
 use parquet::errors::Result as ParquetResult;
 use parquet::file::writer::SerializedFileWriter;
@@ -160,6 +161,7 @@ impl<'a> Packed<'a> {
 }
 
 /// Bits that are not the same in all words.
+#[multiversion(targets("x86_64+avx2+bmi1+bmi2+lzcnt+popcnt"))]
 fn varies(words: &[i64]) -> u64 {
     let Some(&first) = words.first() else { return 0 };
     words.iter().fold(0, |all, word| all | (word ^ first)).cast_unsigned()

@@ -1,5 +1,7 @@
 //! Bit packing, variable-length numbers, and the hybrid of runs and packed bits.
 
+use multiversion::multiversion;
+
 /// Bits needed for a value.
 pub(super) fn width(value: u64) -> u32 {
     64 - value.leading_zeros()
@@ -19,7 +21,9 @@ pub(super) fn zigzag(out: &mut Vec<u8>, value: i64) {
     varint(out, (value.wrapping_shl(1) ^ (value >> 63)).cast_unsigned());
 }
 
-/// Packs values of `width` bits, least significant first; the last byte is filled with zeros.
+/// Packs values of `width` bits, least significant first; the last byte is filled with zeros. Inlined, so that it is compiled
+/// for the processors of its callers.
+#[inline(always)]
 pub(super) fn pack(out: &mut Vec<u8>, values: &[u64], width: u32) {
     if width == 0 {
         return;
@@ -95,6 +99,7 @@ pub(super) fn run(out: &mut Vec<u8>, value: u64, count: usize, width: u32) {
 }
 
 /// Appends values of `width` bits packed, in the hybrid encoding.
+#[multiversion(targets("x86_64+avx2+bmi1+bmi2+lzcnt+popcnt"))]
 pub(super) fn packed_run(out: &mut Vec<u8>, values: &[u64], width: u32) {
     varint(out, (values.len().div_ceil(8) as u64) << 1 | 1);
     pack(out, values, width);

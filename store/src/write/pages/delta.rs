@@ -1,11 +1,14 @@
 //! The encoding DELTA_BINARY_PACKED: differences of neighbours in blocks of 128, packed in four groups of 32.
 
+use multiversion::multiversion;
+
 use super::bits;
 
 const BLOCK: usize = 128;
 const GROUP: usize = 32;
 
 /// Appends values; those of 32-bit columns have differences of 32 bits.
+#[multiversion(targets("x86_64+avx2+bmi1+bmi2+lzcnt+popcnt"))]
 pub(super) fn encode(out: &mut Vec<u8>, values: &[i64], is_32_bit: bool) {
     bits::varint(out, BLOCK as u64);
     bits::varint(out, (BLOCK / GROUP) as u64);
@@ -31,6 +34,7 @@ pub(super) fn encode(out: &mut Vec<u8>, values: &[i64], is_32_bit: bool) {
     }
 }
 
+#[inline(always)]
 fn encode_block(out: &mut Vec<u8>, differences: &[i64], is_32_bit: bool) {
     let mut least = differences.first().copied().unwrap_or(0);
     for &difference in differences {
