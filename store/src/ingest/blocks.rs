@@ -21,6 +21,7 @@ use hashbrown::HashTable;
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::packed::{Packed, Packer};
 use super::pool::{Piece, Pool};
 use crate::prefetch::prefetch;
 
@@ -147,6 +148,7 @@ pub(crate) struct Blocks {
     /// Regions without a number.
     unused: Vec<u32>,
     pool: Pool,
+    packer: Packer,
     /// Number and index of the last region: most events are in the one of the event before.
     last: (u64, u32),
 }
@@ -160,6 +162,7 @@ impl Default for Blocks {
             emptied: VecDeque::new(),
             unused: Vec::new(),
             pool: Pool::default(),
+            packer: Packer::default(),
             last: (NOWHERE, 0),
         }
     }
@@ -194,9 +197,9 @@ impl Blocks {
         let region = &mut self.regions[number as usize];
         let page = &mut region.pages[place.page];
         let at = self.pool.block(page.piece, page.rank(place.bit));
-        let older = std::mem::replace(at, block);
+        let older = std::mem::replace(at, self.packer.pack(&block));
         if page.begins & place.bit != 0 {
-            return Some(older);
+            return Some(self.packer.take(older));
         }
         page.begins |= place.bit;
         region.blocks += 1;
@@ -221,7 +224,7 @@ impl Blocks {
         }
         let rank = page.rank(place.bit);
         (page.places, page.piece) = (page.places | place.bit, page.piece.longer());
-        let mut moved = Block::default();
+        let mut moved = Packed::default();
         for at in &mut self.pool.blocks(page.piece)[rank..] {
             std::mem::swap(at, &mut moved);
         }
@@ -255,21 +258,26 @@ impl Blocks {
         if region.blocks == 0 && !region.is_emptied {
             self.empty(number);
         }
-        Some(block)
+        Some(self.packer.take(block))
     }
 
-    /// Takes out all blocks with their addresses, youngest first.
-    pub(crate) fn drain(&mut self) -> Vec<(u64, Block)> {
-        let mut blocks = Vec::with_capacity(self.len);
-        blocks.extend(std::mem::take(self).iter());
-        blocks.sort_unstable_by_key(|&(address, block)| std::cmp::Reverse((block.alloc_ns, address)));
-        blocks
+    /// Takes out all blocks.
+    pub(crate) fn drain(&mut self) -> Remaining {
+        let blocks = std::mem::take(self);
+        let number = |index: &u32| std::cmp::Reverse(blocks.regions[*index as usize].number);
+        let mut regions: Vec<u32> = blocks.index.iter().map(|&(_, index)| index).collect();
+        regions.sort_unstable_by_key(number);
+        Remaining { blocks, regions }
     }
 
     /// All blocks with their addresses.
-    fn iter<'a>(&'a self) -> impl Iterator<Item = (u64, Block)> + 'a {
-        let pages = |region: &'a Region| region.pages.iter().enumerate().map(move |page| (region, page));
-        self.regions.iter().flat_map(pages).flat_map(|(region, (number, page))| {
+    fn iter(&self) -> impl Iterator<Item = (u64, Block)> {
+        self.regions.iter().flat_map(|region| self.in_region(region))
+    }
+
+    /// The blocks of a region with their addresses, in the order of these.
+    fn in_region<'a>(&'a self, region: &'a Region) -> impl Iterator<Item = (u64, Block)> + 'a {
+        region.pages.iter().enumerate().flat_map(move |(number, page)| {
             let mut places = page.places;
             let blocks = self.pool.get(page.piece).iter().map(move |&block| {
                 let bit = places & places.wrapping_neg();
@@ -277,7 +285,9 @@ impl Blocks {
                 (bit, block)
             });
             let open = blocks.filter(|(bit, _)| page.begins & bit != 0);
-            open.map(move |(bit, block)| (Place { region: region.number, page: number, bit }.address(), block))
+            open.map(move |(bit, block)| {
+                (Place { region: region.number, page: number, bit }.address(), self.packer.get(block))
+            })
         })
     }
 
@@ -370,6 +380,27 @@ impl Blocks {
     }
 }
 
+/// Blocks taken out, where they lie: there may be millions, of which a sorted copy would take longer than their rows.
+#[derive(Debug)]
+pub(crate) struct Remaining {
+    blocks: Blocks,
+    /// Regions that have not been asked for, the first one last.
+    regions: Vec<u32>,
+}
+
+impl Remaining {
+    /// How many there were.
+    pub(crate) fn len(&self) -> usize {
+        self.blocks.len
+    }
+
+    /// The blocks of the next region with their addresses, all in the order of these.
+    pub(crate) fn next_region(&mut self) -> Option<impl Iterator<Item = (u64, Block)>> {
+        let index = self.regions.pop()?;
+        Some(self.blocks.in_region(&self.blocks.regions[index as usize]))
+    }
+}
+
 impl From<Vec<(u64, Block)>> for Blocks {
     fn from(blocks: Vec<(u64, Block)>) -> Self {
         let mut table = Self::default();
@@ -419,10 +450,14 @@ mod tests {
         }
         let restored: Blocks = postcard::from_bytes(&postcard::to_extend(&table, Vec::new()).unwrap()).unwrap();
         assert_eq!(restored.len(), model.len());
-        let drained = table.drain();
-        assert!(drained.is_sorted_by_key(|(_, block)| std::cmp::Reverse(block.alloc_ns)));
+        let (mut drained, mut remaining) = (Vec::new(), table.drain());
+        assert_eq!((remaining.len(), table.len()), (model.len(), 0));
+        while let Some(blocks) = remaining.next_region() {
+            drained.extend(blocks);
+        }
+        assert!(drained.is_sorted_by_key(|(address, _)| *address));
         assert!(drained.iter().all(|(address, block)| model[address] == *block));
-        assert_eq!((drained.len(), table.len()), (model.len(), 0));
+        assert_eq!(drained.len(), model.len());
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod input;
 mod journal;
 mod maps;
 mod model;
+mod packed;
 mod pool;
 mod process;
 mod recorder;

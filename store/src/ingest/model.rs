@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tmq_wire::record::{Kind, NO_STACK, Plain};
 
 use super::INVERSION_NS;
-use super::blocks::Block;
+use super::blocks::{Block, Remaining};
 use super::books::{Books, heap_row};
 use super::clock::Clock;
 use super::code::Code;
@@ -502,15 +502,19 @@ impl Model {
     /// Makes rows of some of the blocks left by a process; says whether there are more.
     pub(crate) fn emit_left(&mut self, left: &mut Left) -> bool {
         const AT_ONCE: usize = 4096;
-        let blocks = left.blocks.len().saturating_sub(AT_ONCE);
-        for (address, block) in left.blocks.split_off(blocks).into_iter().rev() {
-            self.emit(left.process, address, &block, NO_TIME, NO_ID, NO_ID);
+        let limit = self.rows.len() + AT_ONCE;
+        while self.rows.len() < limit
+            && let Some(blocks) = left.blocks.next_region()
+        {
+            for (address, block) in blocks {
+                self.emit(left.process, address, &block, NO_TIME, NO_ID, NO_ID);
+            }
         }
         let ranges = left.ranges.len().saturating_sub(AT_ONCE);
         for range in left.ranges.split_off(ranges).into_iter().rev() {
             self.emit_range(left.process, &range, NO_TIME, NO_ID, NO_ID);
         }
-        !left.blocks.is_empty() || !left.ranges.is_empty()
+        self.rows.len() >= limit || !left.ranges.is_empty()
     }
 }
 
@@ -518,6 +522,6 @@ impl Model {
 #[derive(Debug)]
 pub(crate) struct Left {
     process: u32,
-    blocks: Vec<(u64, Block)>,
+    blocks: Remaining,
     ranges: Vec<Range>,
 }

@@ -1,11 +1,11 @@
 //! Memory for the blocks of pages: pieces of a few lengths, cut from chunks and kept in lists when they are given back.
 
-use super::blocks::Block;
+use super::packed::Packed;
 use crate::prefetch::prefetch;
 
 /// Room of pieces by class, in blocks; class 0 has no memory. A page has at most 64 blocks, so none is of the last classes.
 const ROOM: [u8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 64, 64, 64];
-/// Blocks of the first chunk (24 KiB); each has twice as many as the one before, up to 24 MiB.
+/// Blocks of the first chunk (16 KiB); each has twice as many as the one before, up to 16 MiB.
 const FIRST_CHUNK: usize = 1 << 10;
 const LARGEST_CHUNK: usize = 1 << 20;
 
@@ -74,26 +74,26 @@ impl Piece {
 #[derive(Debug, Default)]
 pub(super) struct Pool {
     /// As long as they are used.
-    chunks: Vec<Vec<Block>>,
+    chunks: Vec<Vec<Packed>>,
     /// Pieces that were given back, by class.
     free: [Vec<Piece>; ROOM.len()],
 }
 
 impl Pool {
     /// What is in a piece.
-    pub(super) fn get(&self, piece: Piece) -> &[Block] {
+    pub(super) fn get(&self, piece: Piece) -> &[Packed] {
         if piece.len() == 0 { &[] } else { &self.chunks[piece.chunk()][piece.places()] }
     }
 
     /// The same, to be changed.
     #[inline]
-    pub(super) fn blocks(&mut self, piece: Piece) -> &mut [Block] {
+    pub(super) fn blocks(&mut self, piece: Piece) -> &mut [Packed] {
         if piece.len() == 0 { &mut [] } else { &mut self.chunks[piece.chunk()][piece.places()] }
     }
 
     /// One of the blocks in a piece; `rank` is below its length.
     #[inline(always)]
-    pub(super) fn block(&mut self, piece: Piece, rank: usize) -> &mut Block {
+    pub(super) fn block(&mut self, piece: Piece, rank: usize) -> &mut Packed {
         &mut self.chunks[piece.chunk()][piece.first() + rank]
     }
 
@@ -155,7 +155,7 @@ impl Pool {
         let chunk = self.chunks.len() - 1;
         let last = &mut self.chunks[chunk];
         let first = last.len();
-        last.resize(first + room, Block::default());
+        last.resize(first + room, Packed::default());
         Piece::new(first, chunk, class)
     }
 

@@ -9,7 +9,7 @@ pub const DOMAIN_MMAP: i32 = 1;
 
 define_table! {
     /// One row per allocation, with its free. A `realloc` ends one row and begins another.
-    /// Rows are written when a block is freed, so they are ordered by `free_ns` (blocks that live to the end come last).
+    /// Rows are written when a block is freed, so they are ordered by `free_ns` (blocks that live to the end come last, by address).
     "allocations" parts true, ALLOCATIONS, AllocationsColumns, AllocationsRow {
         /// Process image that allocated the block; see `processes`.
         process_id: i32,

@@ -128,8 +128,9 @@ fn realloc_ends_one_row_and_begins_another() {
         [
             (10, Some(20), 0x1000, 10, "malloc"),
             (25, Some(30), 0x1000, 20, "realloc"),
-            (35, None, 0x3000, 1 << 40, "realloc"),
+            // What lives to the end comes by address.
             (50, None, 0x1000, 5, "realloc"),
+            (35, None, 0x3000, 1 << 40, "realloc"),
         ]
     );
     assert_eq!((summary.allocations, summary.frees), (4, 2));

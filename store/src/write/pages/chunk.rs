@@ -65,12 +65,15 @@ pub(crate) struct Tools {
     encoded: Vec<u8>,
     compressor: Compressor<'static>,
     compressed: Vec<u8>,
+    /// For a whole column: memory that has been used before costs much less than fresh one.
+    column: Vec<u8>,
 }
 
 impl Tools {
     /// Without content.
     pub(crate) fn new() -> std::io::Result<Self> {
-        Ok(Self { numbers: Vec::new(), encoded: Vec::new(), compressor: Compressor::new(1)?, compressed: Vec::new() })
+        let [encoded, compressed, column] = [const { Vec::new() }; 3];
+        Ok(Self { numbers: Vec::new(), encoded, compressor: Compressor::new(1)?, compressed, column })
     }
 }
 
@@ -234,7 +237,10 @@ impl Chunk {
         // Megabytes: a buffer that doubles would copy them over and over.
         let bytes = pages.iter().map(|page| page.page.compressed_size() + PAGE_HEADER_BYTES).sum::<usize>();
         let dictionary_bytes = size_of_val(self.dictionary.values()) + PAGE_HEADER_BYTES;
-        let mut sink = TrackedWrite::new(Vec::with_capacity(bytes + dictionary_bytes));
+        let mut sink = std::mem::take(&mut tools.column);
+        sink.clear();
+        sink.reserve(bytes + dictionary_bytes);
+        let mut sink = TrackedWrite::new(sink);
         let mut writer = SerializedPageWriter::new(&mut sink);
         let (mut compressed, mut uncompressed) = (0, 0);
         let mut encodings = vec![Encoding::RLE];
@@ -313,6 +319,7 @@ pub(crate) fn write_row_group<W: std::io::Write + Send>(
     for (chunk, column) in chunks.iter_mut().zip(columns) {
         let (bytes, close) = chunk.close(tools, column)?;
         group.append_column(&bytes, close)?;
+        tools.column = bytes.into();
     }
     group.close().map(|_| ())
 }
