@@ -11,7 +11,8 @@ use super::output::Output;
 use crate::Error;
 use crate::ingest::{Code, ROOTS, SealProgress, Stack};
 use crate::recording::TableFile;
-use crate::schema::{CallsitesColumns, CallsitesRow, StackFramesColumns, StackFramesRow, StacksColumns, StacksRow};
+use crate::schema::{CallsitesColumns, CallsitesRow, StackFramesRow, StacksColumns, StacksRow};
+use crate::write::StackFramesWriter;
 
 /// How many stacks have which quality.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,7 +37,7 @@ pub(super) fn write(dir: &Path, code: &Code, frames: &Frames, progress: Progress
     let paths = Paths::new(code, frames);
     let mut quality = Quality::default();
     let mut stacks = Output::<StacksColumns>::create(dir);
-    let mut positions = Output::<StackFramesColumns>::create(dir);
+    let mut positions = StackFramesWriter::create(dir)?;
     let mut first = FirstSeen::new(frames);
     let mut list = Vec::new();
     for (id, stack) in code.stacks.iter().enumerate() {
@@ -62,7 +63,7 @@ pub(super) fn write(dir: &Path, code: &Code, frames: &Frames, progress: Progress
         });
         for (position, &frame) in list.iter().enumerate() {
             let is_first = first.see(id as u32, &frames.all[frame as usize]);
-            positions.buffer(1)?.push(StackFramesRow {
+            positions.push(StackFramesRow {
                 stack_id: id as i32,
                 position: position as i32,
                 frame_id: frame as i32,
@@ -70,7 +71,7 @@ pub(super) fn write(dir: &Path, code: &Code, frames: &Frames, progress: Progress
                 is_first_function: is_first.function,
                 is_first_file: is_first.file,
                 is_first_module: is_first.module,
-            });
+            })?;
         }
     }
     let callsites = paths.write_callsites(dir, code, frames)?;

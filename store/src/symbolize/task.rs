@@ -26,9 +26,9 @@ const MIN_CHUNK: usize = 2048;
 const MAX_CHUNK: usize = 8192;
 /// Smallest debug file worth a cache: below it, tens of thousands of addresses take less than a tenth of a second.
 const MIN_CACHED: u64 = 16 << 20;
-/// The same for separate debug files. Those of the C library and its like change seldom and concern every recording,
+/// The same for separate debug files. Those of the C library and its loader change seldom and concern every recording,
 /// and looking up a few addresses in them can cost more than a short recording.
-const MIN_CACHED_SEPARATE: u64 = 1 << 20;
+const MIN_CACHED_SEPARATE: u64 = 64 << 10;
 /// Longest that one chunk may take before it makes do with raw symbols. Thirty times what the slowest known takes.
 const MAX_CHUNK_TIME: Duration = Duration::from_secs(120);
 /// Addresses between two reports of progress.

@@ -5,14 +5,17 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod page_file;
 mod pages;
 mod part_writer;
 mod properties;
+mod stack_frames;
 mod table_writer;
 mod unfinished;
 
 pub use builder::RecordingBuilder;
 pub(crate) use part_writer::{PartColumns, PartWriter};
+pub(crate) use stack_frames::StackFramesWriter;
 pub use table_writer::TableWriter;
 
 use std::path::Path;

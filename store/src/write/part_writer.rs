@@ -3,13 +3,10 @@
 use std::path::Path;
 
 use multiversion::multiversion;
-use parquet::arrow::ArrowWriter;
 use parquet::errors::Result as ParquetResult;
-use parquet::file::writer::SerializedFileWriter;
 
-use super::pages::{Chunk, Encoder, Physical, Tools, write_row_group};
-use super::properties::{ROW_GROUP_ROWS, writer_properties};
-use super::unfinished::{Counted, Unfinished};
+use super::page_file::PageFile;
+use super::pages::{Chunk, Encoder, Physical, Tools};
 use crate::Error;
 use crate::ingest::{KINDS, NO_ID, NO_TIME, Part, Row, Rows, Sampling, Word};
 use crate::recording::TableFile;
@@ -53,36 +50,25 @@ impl PartColumns {
 
 /// Writes one part.
 pub(crate) struct PartWriter {
-    unfinished: Unfinished,
-    file: SerializedFileWriter<Counted>,
+    file: PageFile,
     columns: PartColumns,
     sampling: Sampling,
-    rows_in_group: usize,
-    rows: u64,
 }
 
 impl PartWriter {
     /// Begins the file `name` in the recording directory `dir`.
     pub(crate) fn create(dir: &Path, name: &str, sampling: Sampling, columns: PartColumns) -> Result<Self, Error> {
-        let (unfinished, counted) = Unfinished::create(dir, name, &ALLOCATIONS)?;
-        let begin = || -> ParquetResult<_> {
-            let writer =
-                ArrowWriter::try_new(counted, ALLOCATIONS.schema(), Some(writer_properties(&ALLOCATIONS, None)))?;
-            // The Arrow writer has put the schema into the metadata; the rows come without it.
-            Ok(writer.into_serialized_writer()?.0)
-        };
-        let file = begin().map_err(Error::parquet("write", unfinished.path()))?;
-        Ok(Self { unfinished, file, columns, sampling, rows_in_group: 0, rows: 0 })
+        Ok(Self { file: PageFile::create(dir, name, &ALLOCATIONS)?, columns, sampling })
     }
 
     /// Rows so far.
     pub(crate) fn rows(&self) -> u64 {
-        self.rows
+        self.file.rows()
     }
 
     /// Appends the rows of the columns as a page.
     pub(crate) fn write(&mut self, rows: &Rows) -> Result<(), Error> {
-        self.page(rows).map_err(Error::parquet("write", self.unfinished.path()))
+        self.page(rows).map_err(self.file.error())
     }
 
     fn page(&mut self, rows: &Rows) -> ParquetResult<()> {
@@ -119,27 +105,13 @@ impl PartWriter {
             let weights: Vec<i64> = what.words.iter().zip(sizes).map(weigh).collect();
             buffers.numbers(weight, &weights)?;
         }
-        self.rows += alloc_ns.len() as u64;
-        self.rows_in_group += alloc_ns.len();
-        if self.rows_in_group >= ROW_GROUP_ROWS { self.close_group() } else { Ok(()) }
-    }
-
-    fn close_group(&mut self) -> ParquetResult<()> {
-        self.rows_in_group = 0;
-        write_row_group(&mut self.file, &mut self.columns.chunks, &mut self.columns.buffers.tools)
+        self.file.appended(alloc_ns.len(), &mut self.columns.chunks, &mut self.columns.buffers.tools)
     }
 
     /// Completes the file and gives it its name; returns the columns for the next part.
     pub(crate) fn finish(mut self) -> Result<(TableFile, PartColumns), Error> {
-        let end = |writer: &mut Self| -> ParquetResult<u64> {
-            if writer.rows_in_group > 0 {
-                writer.close_group()?;
-            }
-            writer.file.finish()?;
-            Ok(writer.file.bytes_written() as u64)
-        };
-        let bytes = end(&mut self).map_err(Error::parquet("write", self.unfinished.path()))?;
-        Ok((self.unfinished.finish(self.rows, bytes)?, self.columns))
+        let PartColumns { chunks, buffers } = &mut self.columns;
+        Ok((self.file.finish(chunks, &mut buffers.tools)?, self.columns))
     }
 }
 
@@ -253,12 +225,7 @@ mod tests {
         assert_eq!(ALLOCATIONS.columns.len(), COLUMNS.len());
         for (declared, (name, physical, encoder)) in ALLOCATIONS.columns.iter().zip(COLUMNS) {
             assert_eq!(declared.name, name);
-            let data_type = match physical {
-                Physical::Int32 => DataType::Int32,
-                Physical::Int64 => DataType::Int64,
-                Physical::Double => DataType::Float64,
-                Physical::Text(_) => DataType::Utf8,
-            };
+            let data_type = physical.data_type();
             assert_eq!((declared.data_type)(), data_type, "{name}");
             assert!(encoder == Encoder::Dictionary || data_type == DataType::Int64, "{name}");
         }

@@ -27,12 +27,14 @@ pub(crate) enum Physical {
     Double,
     /// BYTE_ARRAY; values are indexes of these texts.
     Text(&'static [&'static str]),
+    /// BOOLEAN; values are 0 and 1. Never in a dictionary.
+    Bool,
 }
 
 /// How a column is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoder {
-    /// Differences of neighbours; numbers only.
+    /// Differences of neighbours; of numbers only, the others have their plain encoding.
     Delta,
     /// A dictionary.
     Dictionary,
@@ -156,7 +158,10 @@ impl Chunk {
     }
 
     fn has_no_dictionary(&self) -> bool {
-        self.encoder == Encoder::Delta || self.groups_without_dictionary > 0 || self.dictionary.is_full()
+        self.encoder == Encoder::Delta
+            || matches!(self.physical, Physical::Bool)
+            || self.groups_without_dictionary > 0
+            || self.dictionary.is_full()
     }
 
     /// A page without dictionary (rule 2).
@@ -172,6 +177,16 @@ impl Chunk {
                     self.physical.plain(value, &mut tools.encoded);
                 }
                 Encoding::PLAIN
+            }
+            Physical::Bool => {
+                tools.numbers.clear();
+                tools.numbers.extend(values.iter().map(|value| value.cast_unsigned()));
+                // The length in bytes comes first.
+                tools.encoded.extend([0; 4]);
+                bits::packed_run(&mut tools.encoded, &tools.numbers, 1);
+                let length = tools.encoded.len() as u32 - 4;
+                tools.encoded[..4].copy_from_slice(&length.to_le_bytes());
+                Encoding::RLE
             }
         };
         self.push(tools, levels, encoding, rows, range_of(values), rows - values.len())
@@ -343,6 +358,20 @@ impl Physical {
             Self::Int64 => Type::INT64,
             Self::Double => Type::DOUBLE,
             Self::Text(_) => Type::BYTE_ARRAY,
+            Self::Bool => Type::BOOLEAN,
+        }
+    }
+
+    /// The Arrow type.
+    #[cfg(test)]
+    pub(crate) fn data_type(self) -> arrow::datatypes::DataType {
+        use arrow::datatypes::DataType;
+        match self {
+            Self::Int32 => DataType::Int32,
+            Self::Int64 => DataType::Int64,
+            Self::Double => DataType::Float64,
+            Self::Text(_) => DataType::Utf8,
+            Self::Bool => DataType::Boolean,
         }
     }
 
@@ -364,6 +393,7 @@ impl Physical {
             Self::Int32 => (value as i32).to_le_bytes().to_vec(),
             Self::Int64 | Self::Double => value.to_le_bytes().to_vec(),
             Self::Text(texts) => Self::text(texts, value).as_bytes().to_vec(),
+            Self::Bool => vec![value as u8],
         }
     }
 
@@ -381,6 +411,7 @@ impl Physical {
                 let text = |v: i64| ByteArray::from(self.bytes(v));
                 Statistics::byte_array(least.map(text), most.map(text), None, nulls, false)
             }
+            Self::Bool => Statistics::boolean(least.map(|v| v != 0), most.map(|v| v != 0), None, nulls, false),
         }
     }
 }

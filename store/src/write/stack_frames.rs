@@ -1,0 +1,153 @@
+//! The table `stack_frames`, page by page: of all tables but `allocations` it has by far the most rows, some 45 a stack of
+//! Python's, and the Parquet library's writer took as long for them as for all other tables together.
+
+use std::path::Path;
+
+use super::page_file::PageFile;
+use super::pages::{Chunk, Encoder, Physical, Tools};
+use crate::Error;
+use crate::recording::TableFile;
+use crate::schema::{STACK_FRAMES, StackFramesRow};
+
+/// Name, type and encoding of the columns, in the order in which [`StackFramesWriter::push`] fills them; a test compares
+/// them with the schema.
+const COLUMNS: [(&str, Physical, Encoder); 7] = {
+    use Encoder::{Delta, Dictionary};
+    use Physical::{Bool, Int32};
+    [
+        ("stack_id", Int32, Delta),
+        ("position", Int32, Delta),
+        ("frame_id", Int32, Dictionary),
+        ("is_first_line", Bool, Delta),
+        ("is_first_function", Bool, Delta),
+        ("is_first_file", Bool, Delta),
+        ("is_first_module", Bool, Delta),
+    ]
+};
+const PAGE_ROWS: usize = 16 << 10;
+
+/// Writes the table.
+pub(crate) struct StackFramesWriter {
+    file: PageFile,
+    chunks: Vec<Chunk>,
+    tools: Tools,
+    columns: [Vec<i64>; COLUMNS.len()],
+}
+
+impl StackFramesWriter {
+    /// Begins its file in the recording directory `dir`.
+    pub(crate) fn create(dir: &Path) -> Result<Self, Error> {
+        let name = format!("{}.parquet", STACK_FRAMES.name);
+        Ok(Self {
+            file: PageFile::create(dir, &name, &STACK_FRAMES)?,
+            chunks: COLUMNS.iter().map(|c| Chunk::new(c.1, c.2)).collect(),
+            tools: Tools::new().map_err(Error::io("begin to write into", dir))?,
+            columns: [const { Vec::new() }; COLUMNS.len()],
+        })
+    }
+
+    /// Appends a row.
+    #[inline]
+    pub(crate) fn push(&mut self, row: StackFramesRow) -> Result<(), Error> {
+        let StackFramesRow {
+            stack_id,
+            position,
+            frame_id,
+            is_first_line,
+            is_first_function,
+            is_first_file,
+            is_first_module,
+        } = row;
+        let numbers = [stack_id, position, frame_id].map(i64::from);
+        let flags = [is_first_line, is_first_function, is_first_file, is_first_module].map(i64::from);
+        for (column, value) in self.columns.iter_mut().zip(numbers.into_iter().chain(flags)) {
+            column.push(value);
+        }
+        if self.columns[0].len() >= PAGE_ROWS { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        let rows = self.columns[0].len();
+        let mut write = || {
+            for (chunk, values) in self.chunks.iter_mut().zip(&mut self.columns) {
+                chunk.page(&mut self.tools, values, None, rows, false)?;
+                values.clear();
+            }
+            self.file.appended(rows, &mut self.chunks, &mut self.tools)
+        };
+        write().map_err(self.file.error())
+    }
+
+    /// Completes the file.
+    pub(crate) fn finish(mut self) -> Result<TableFile, Error> {
+        if !self.columns[0].is_empty() {
+            self.flush()?;
+        }
+        self.file.finish(&mut self.chunks, &mut self.tools)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use arrow::array::{Array, BooleanArray, Int32Array};
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+    use super::*;
+
+    #[test]
+    fn columns_are_those_of_the_schema() {
+        assert_eq!(STACK_FRAMES.columns.len(), COLUMNS.len());
+        for (declared, (name, physical, _)) in STACK_FRAMES.columns.iter().zip(COLUMNS) {
+            assert_eq!((declared.name, (declared.data_type)()), (name, physical.data_type()));
+        }
+    }
+
+    fn row(i: usize) -> StackFramesRow {
+        let flag = |step: usize| i.is_multiple_of(step);
+        StackFramesRow {
+            stack_id: (i / 45) as i32,
+            position: (i % 45) as i32,
+            frame_id: (i.wrapping_mul(0x9E37_79B9) >> 7) as i32 % 2500,
+            is_first_line: flag(3),
+            is_first_function: flag(7) || i < 20_000,
+            is_first_file: i < 100_000,
+            is_first_module: false,
+        }
+    }
+
+    #[test]
+    fn rows_are_read_as_they_were_written() {
+        let scratch = tempfile::tempdir().unwrap();
+        for rows in [0, 1, 7, PAGE_ROWS, PAGE_ROWS + 1, 600_000] {
+            let mut writer = StackFramesWriter::create(scratch.path()).unwrap();
+            (0..rows).for_each(|i| writer.push(row(i)).unwrap());
+            let written = writer.finish().unwrap();
+            let path = scratch.path().join(&written.path);
+            assert_eq!((written.rows, written.bytes), (rows as u64, path.metadata().unwrap().len()));
+            let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
+            assert_eq!(*reader.schema(), STACK_FRAMES.schema());
+            let mut i = 0;
+            for batch in reader.build().unwrap() {
+                let batch = batch.unwrap();
+                let number = |column: usize| batch.column(column).as_any().downcast_ref::<Int32Array>().unwrap();
+                let flag = |column: usize| batch.column(column).as_any().downcast_ref::<BooleanArray>().unwrap();
+                for at in 0..batch.num_rows() {
+                    let found = StackFramesRow {
+                        stack_id: number(0).value(at),
+                        position: number(1).value(at),
+                        frame_id: number(2).value(at),
+                        is_first_line: flag(3).value(at),
+                        is_first_function: flag(4).value(at),
+                        is_first_file: flag(5).value(at),
+                        is_first_module: flag(6).value(at),
+                    };
+                    assert_eq!(found, row(i));
+                    i += 1;
+                }
+            }
+            assert_eq!(i, rows);
+        }
+    }
+}
