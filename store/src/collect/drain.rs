@@ -11,17 +11,20 @@
 //! not above that; or later, and then the stamp is later than T0. In between lies a writer whose `inflight` was stored
 //! but still on its way through the store buffer when the first pass came by: hence the older T0.
 //! A writer that changes chunks in the middle of a record opens the new one with the same `inflight` before it seals the
-//! old one, and leaves the old one's `inflight` standing, so the first pass meets one of them whichever way it goes.
+//! old one, and leaves the old one's `inflight` standing, so the first pass meets one of them whichever way it goes. If an
+//! earlier round has seen that the old one is sealed, the first pass meets the new one: what stands in chunks that wait to
+//! be delivered holds nothing back.
 //!
 //! The sink may put in order what lies before W as soon as nothing before it can still come. Programs that are far ahead
 //! have filled many chunks. So a round delivers only so many of each stream ([`CHUNKS_AT_ONCE`]), leaves the rest to the
 //! next one, and tells the sink which streams W does not hold for. As W is then later than nearly all that they have, the
 //! sink puts it in order as it comes: what waits fits a cache, however far behind the collector is, and the buffers it
-//! waits in are used again. Ends of images are announced when all is delivered; W is not above the first of them before.
+//! waits in are used again. The end of an image is announced when all of it is delivered; W is not above it before.
 //!
 //! Two passes, not one, because records refer to each other across streams: a stack node is defined by the thread that
 //! met it first, and its record is committed before other threads can see the node. What the first pass finds complete
-//! can therefore only refer to what the second pass delivers.
+//! can therefore only refer to what the second pass delivers, or to what it leaves to the next round: the sink has to bear
+//! that a node comes late (see [`crate::ingest`]'s `code`).
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -173,17 +176,17 @@ impl<'a> Drain<'a> {
         let complete = self.complete_before(now, bound);
         let missing = self.deliver_news(now, sink)?;
         self.processes.refresh_names(now, sink)?;
-        self.round.is_partial = !missing.is_empty();
-        if self.round.is_partial {
-            self.wake();
-            self.advance_without(&missing, complete, sink)?;
-            return Ok(self.round);
-        }
         for incarnation in self.processes.ended() {
-            self.finish_image(incarnation, sink)?;
+            if missing.iter().all(|&(of, _)| of != incarnation) {
+                self.finish_image(incarnation, sink)?;
+            }
         }
         self.wake();
-        self.advance(complete, sink)?;
+        self.round.is_partial = !missing.is_empty();
+        match self.round.is_partial {
+            true => self.advance_without(&missing, complete, sink)?,
+            false => self.advance(complete, sink)?,
+        }
         Ok(self.round)
     }
 
@@ -231,7 +234,8 @@ impl<'a> Drain<'a> {
             // Acquire keeps the loads of the second pass behind this one.
             let inflight = header.inflight.load(Acquire);
             let memo = &mut self.chunks[index as usize];
-            if inflight == 0 {
+            // What stands in a chunk that an earlier round found sealed is in the next chunk by now, if it still holds.
+            if inflight == 0 || memo.sealed {
                 memo.inflight = 0;
                 continue;
             }

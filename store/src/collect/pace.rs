@@ -26,7 +26,7 @@ impl Pace {
         Self { sleep: SHORTEST, chunks }
     }
 
-    /// The sleep after a round that freed so many chunks; zero: none, the pool is nearly used up.
+    /// The sleep after a round that freed so many chunks, if it delivered all; zero: none, the pool is nearly used up.
     pub(super) fn after(&mut self, freed: u32) -> Duration {
         if freed > self.chunks / 2 {
             self.sleep = SHORTEST;

@@ -12,7 +12,8 @@
 //!    processes choose never size a table directly.
 //! 2. Memory is bounded by live blocks, distinct stacks, processes and fixed buffers, never by the number of events.
 //! 3. The state after some inputs depends on nothing but these inputs, so replaying the journal from a checkpoint gives
-//!    the same state and the same rows.
+//!    the same state and the same rows, but for the order of equal stamps in different streams (see
+//!    [`Ingest::only_missing`]).
 //! 4. Per address, allocations and frees alternate in time. A free whose stamp is up to [`INVERSION_NS`] later than that
 //!    of the next allocation at its address still belongs to the older block.
 //! 5. A record that comes when later ones have been applied is applied all the same and its stream counted in `losses`

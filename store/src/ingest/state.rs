@@ -244,8 +244,9 @@ impl State {
         limit: u64,
         sink: &mut Sink<'_>,
     ) -> Result<Option<u64>, Error> {
-        let numbers: Option<Vec<u32>> = missing.iter().map(|&(of, stream)| self.streams.find(of, stream)).collect();
-        let Some(mut numbers) = numbers else { return Ok(None) };
+        // Nothing will be applied of those that are given up, or were never taken in.
+        let found = missing.iter().filter_map(|&(of, stream)| self.streams.find(of, stream));
+        let mut numbers: Vec<u32> = found.filter(|&number| !self.streams.is_given_up(number)).collect();
         numbers.sort_unstable();
         numbers.dedup();
         self.merge(limit, &numbers, sink)
@@ -286,7 +287,9 @@ impl State {
             match self.run(number, until + 1, &clock, sink)? {
                 Some(tsc) if tsc <= last => heads.push(Reverse((tsc, number))),
                 None if missing.binary_search(&number).is_ok() => {
-                    reached = limit.min(self.streams.get(number).tsc());
+                    // Its last stamp need not be one of an event, so it may lie behind what others have.
+                    let next = heads.peek().map_or(limit, |Reverse((tsc, _))| *tsc);
+                    reached = limit.min(self.streams.get(number).tsc()).min(next);
                     break;
                 }
                 _ => {}

@@ -273,6 +273,11 @@ impl Streams {
         self.index.get(&(incarnation, stream)).copied()
     }
 
+    /// Whether what comes of a stream is ignored.
+    pub(crate) fn is_given_up(&self, number: u32) -> bool {
+        self.all[number as usize].is_corrupt
+    }
+
     /// Makes a stream; `None`: there are too many.
     pub(crate) fn add(&mut self, incarnation: u32, stream: u32, process: u32) -> Option<u32> {
         let key = (incarnation, stream);

@@ -183,6 +183,9 @@ fn read_file(path: &Path) -> Result<Vec<RecordBatch>, Error> {
     let read = || Ok(ParquetRecordBatchReaderBuilder::try_new(file)?.build()?.collect::<Result<Vec<_>, _>>()?);
     guarded(read).map_err(damaged)?.map_err(|error: ParquetError| match Error::parquet("read", path)(error) {
         Error::Parquet { source, .. } => damaged(source.to_string()),
+        Error::Io { source, .. } if source.kind() == io::ErrorKind::UnexpectedEof => {
+            damaged("it says that more is in it than there is".to_owned())
+        }
         other => other,
     })
 }

@@ -1,7 +1,7 @@
 //! How each column is encoded: Parquet writer properties by table.
 //!
 //! Times and addresses rise and fall in small steps: DELTA_BINARY_PACKED. Ids, sizes and kinds take few values:
-//! dictionary. zstd(1) over both costs little and takes what is left.
+//! dictionary. zstd(1) over both costs little and takes what is left. Tables that [`super::pages`] encodes say themselves how.
 
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::SortingColumn;

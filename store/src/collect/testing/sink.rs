@@ -29,6 +29,15 @@ pub(super) struct Image {
     nodes: HashSet<u32>,
 }
 
+/// What was said once: which streams had something to come before the stamp `complete`.
+#[derive(Debug)]
+pub(super) struct OnlyMissing {
+    pub(super) streams: Vec<(u32, u32)>,
+    pub(super) complete: u64,
+    /// Before which everything could be put in order then.
+    pub(super) reached: u64,
+}
+
 /// Everything that arrived.
 #[derive(Default)]
 pub(super) struct Check {
@@ -46,8 +55,8 @@ pub(super) struct Check {
     pub(super) pending: Vec<(u64, u32, u32)>,
     /// The streams that were said to be the only ones with something to come before a stamp.
     pub(super) missing: Option<(Vec<(u32, u32)>, u64)>,
-    /// All that was said so, with what could be in order then.
-    pub(super) only_missing: Vec<(Vec<(u32, u32)>, u64)>,
+    /// All that was said so.
+    pub(super) only_missing: Vec<OnlyMissing>,
     /// Garbage is expected; only the order of inputs is checked.
     pub(super) hostile: bool,
     /// The real recorder writes: addresses are what they are.
@@ -154,7 +163,7 @@ impl Sink for Check {
         // Nodes may still come: see `ingest::code`.
         self.watermark = self.watermark.max(reached);
         self.missing = Some((missing.to_vec(), tsc));
-        self.only_missing.push((missing.to_vec(), reached));
+        self.only_missing.push(OnlyMissing { streams: missing.to_vec(), complete: tsc, reached });
         Ok(reached)
     }
 

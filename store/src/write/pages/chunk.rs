@@ -34,7 +34,7 @@ pub(crate) enum Physical {
 /// How a column is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoder {
-    /// Differences of neighbours; of numbers only, the others have their plain encoding.
+    /// Differences of neighbours; of numbers only, the others have an encoding of their own.
     Delta,
     /// A dictionary.
     Dictionary,

@@ -1,9 +1,10 @@
-//! Parquet column chunks of integers, encoded page by page without Arrow in between.
+//! Parquet column chunks of integers and flags, encoded page by page without Arrow in between.
 //!
-//! The table `allocations` is written while the program runs, on processors that the program wants too. The Parquet
-//! library's writer took 2,180 instructions for one row of its twelve columns, most of them to hash every value of every
-//! column into a dictionary; this takes about a tenth. It writes what the library would write: dictionary pages, data
-//! pages of version 2, statistics, column and offset indexes; the library writes the file around them.
+//! They are for `allocations`, and for `stack_frames`, the longest of the others. `allocations` is written while the program
+//! runs, on processors that the program wants too. The Parquet library's writer took 2,180 instructions for one row of its
+//! twelve columns, most of them to hash every value of every column into a dictionary; this takes about a tenth. It writes
+//! what the library would write: dictionary pages, data pages of version 2, statistics, column and offset indexes; the
+//! library writes the file around them.
 //!
 //! Rules:
 //! 1. A page holds values of one slice of rows. What is equal in a whole page is found first, by a pass over each word.
