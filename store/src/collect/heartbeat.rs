@@ -1,8 +1,8 @@
 //! A thread that shows targets that the collector lives, whatever its drain is busy with.
 //!
 //! A round can take long: the store waits for the disk, or puts in order what a thread that stood still has held back.
-//! Targets that wait for a chunk meanwhile give up when the heartbeat stands still (see `COLLECTOR_SILENCE_MS`), which it should do only
-//! when the process of the collector is stopped or gone. So the beat has a thread of its own.
+//! Targets that wait for a chunk meanwhile give up when the heartbeat stands still (see `COLLECTOR_SILENCE_MS`), which it
+//! should do only when the process of the collector is stopped or gone. So the beat has a thread of its own.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, RecvTimeoutError};

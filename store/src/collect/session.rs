@@ -129,7 +129,9 @@ impl<'a> Session<'a> {
                 return Ok(());
             }
             let sleep = self.pace.after(round.freed);
-            if !sleep.is_zero() && !round.is_partial {
+            // A partial round without anything new waits for a chunk that is nowhere to be seen.
+            let goes_on = round.is_partial && round.slots > 0;
+            if !sleep.is_zero() && !goes_on {
                 sys::futex_wait(self.region.wake_word(), wake, sleep);
             }
         }

@@ -287,7 +287,7 @@ impl State {
             match self.run(number, until + 1, &clock, sink)? {
                 Some(tsc) if tsc <= last => heads.push(Reverse((tsc, number))),
                 None if missing.binary_search(&number).is_ok() => {
-                    // Its last stamp need not be one of an event, so it may lie behind what others have.
+                    // Its last stamp need not be one of an event, so it may be later than what others have.
                     let next = heads.peek().map_or(limit, |Reverse((tsc, _))| *tsc);
                     reached = limit.min(self.streams.get(number).tsc()).min(next);
                     break;
