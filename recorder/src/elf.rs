@@ -22,6 +22,7 @@ pub struct LinkMap {
 struct RDebug {
     _version: i32,
     map: *const LinkMap,
+    brk: usize,
 }
 
 unsafe extern "C" {
@@ -102,6 +103,13 @@ pub fn eh_frame(object: &Object) -> Option<usize> {
 #[must_use]
 pub fn range_at(function: usize, address: usize) -> Option<(usize, usize)> {
     find_object(function, address).map(|found| (found.map_start, found.map_end))
+}
+
+/// First address of the loader, and the first behind it. `function` as in [`object_at`].
+#[must_use]
+pub fn loader_range(function: usize) -> Option<(usize, usize)> {
+    // SAFETY: the loader exports `_r_debug` and has filled it before any code of ours runs. `r_brk` is a function of its.
+    range_at(function, unsafe { _r_debug.brk })
 }
 
 fn find_object(function: usize, address: usize) -> Option<DlFindObject> {

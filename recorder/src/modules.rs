@@ -1,10 +1,19 @@
 //! Which code is loaded where: modules get a number when a frame in them is first seen.
 //!
 //! `dlopen` is not wrapped (a wrapper breaks RUNPATH look-ups); modules are found when an address misses the rule cache.
-//! `dlclose` is wrapped, to forget what was cached about code that is gone. When a module comes to lie where another
-//! one was, the generation changes, and with it every key of the calling-context tree, so that an old node is never
-//! taken for new code at the same address. A module that comes back to where it was keeps its number: programs may load
-//! the same plug-in for every request.
+//!
+//! What was cached about code must be forgotten before other code lies there, however short the time between, and the
+//! loader unloads on its own behalf too. Before it maps an object it makes an entry for it by `calloc`, which is a hook:
+//! what is gone by then is forgotten there ([`Modules::forget_gone`]). The loader's lock keeps the order: an object that
+//! was unmapped before is gone from its tables, and no other can come before that `calloc` returns. Memory that the
+//! program maps itself is looked at when it is mapped. After `dlclose` the same is done, which is early and not needed.
+//!
+//! When a module comes to lie where another one was, the generation changes, and with it every key of the
+//! calling-context tree, so that an old node is never taken for new code at the same address. A module that comes back
+//! to where it was keeps its number: programs may load the same plug-in for every request.
+//!
+//! A fork child numbers modules anew, but the rules it inherits are of modules that its parent saw. They stay in the
+//! table, in front of its own, for as long as they are loaded.
 
 use core::sync::atomic::{
     AtomicPtr, AtomicU32, AtomicU64, AtomicUsize,
@@ -17,10 +26,13 @@ use tmq_wire::record::{Kind, NO_MODULE, Slot};
 
 use crate::process::{self, Process};
 use crate::thread::ThreadState;
+use crate::unwind::rules::RuleTable;
 use crate::{arena, elf, sys};
 
 /// Most module instances of one process image; addresses in later ones are recorded as absolute addresses.
 const MAX_MODULES: usize = 16_384;
+/// With more modules of its ancestors, a fork child forgets them, and their rules.
+const MAX_INHERITED: usize = MAX_MODULES / 2;
 const GENERATION_BITS: u32 = 13;
 /// Tries to get the lock for a new module in a row, and in all. Then its addresses are recorded as they are.
 const SPINS: usize = 1000;
@@ -36,9 +48,12 @@ struct Module {
     tables_end: AtomicUsize,
     /// Hash of path and build-id; 0: it has no build-id, so another file may have come to its path.
     identity: AtomicU64,
+    /// Hash of the build-id alone.
+    build: AtomicU64,
     /// When it was loaded, among all loads.
     load: AtomicU32,
-    retired: AtomicU32,
+    /// Even while it is loaded, odd when nothing is cached about it any more; it only grows.
+    state: AtomicU32,
 }
 
 /// Scratch space for describing a module, too large for small stacks; used under the lock.
@@ -72,11 +87,15 @@ pub struct Modules {
     table: AtomicPtr<Module>,
     scratch: AtomicPtr<Scratch>,
     count: AtomicUsize,
+    /// How many of those are a fork child's parent's.
+    inherited: AtomicUsize,
     /// Modules loaded so far, those counted that were loaded before.
     loads: AtomicU32,
     generation: AtomicU32,
     locked: AtomicU32,
     find_object: AtomicUsize,
+    /// Where the loader lies: first address and length.
+    loader: [AtomicUsize; 2],
 }
 
 impl Modules {
@@ -87,17 +106,24 @@ impl Modules {
             table: AtomicPtr::new(core::ptr::null_mut()),
             scratch: AtomicPtr::new(core::ptr::null_mut()),
             count: AtomicUsize::new(0),
+            inherited: AtomicUsize::new(0),
             loads: AtomicU32::new(0),
             generation: AtomicU32::new(0),
             locked: AtomicU32::new(0),
             find_object: AtomicUsize::new(0),
+            loader: [const { AtomicUsize::new(0) }; 2],
         }
     }
 
-    /// Forgets all modules, in a fork child, where only one thread exists.
-    pub fn reset(&self) {
-        self.count.store(0, Relaxed);
+    /// Begins to number anew, in a fork child, where only one thread exists.
+    pub fn reset(&self, rules: &RuleTable) {
         self.locked.store(0, Relaxed);
+        let count = self.count.load(Relaxed);
+        if count > MAX_INHERITED {
+            rules.purge(0, u64::MAX);
+            self.count.store(0, Relaxed);
+        }
+        self.inherited.store(self.count.load(Relaxed), Relaxed);
     }
 
     /// The generation, placed as keys of the calling-context tree want it.
@@ -114,6 +140,9 @@ impl Modules {
         if function == 0 {
             function = elf::find_object_function();
             self.find_object.store(function, Relaxed);
+            let (start, end) = elf::loader_range(function).unwrap_or((0, 0));
+            self.loader[0].store(start, Relaxed);
+            self.loader[1].store(end - start, Relaxed);
         }
         elf::object_at(function, address as usize)
     }
@@ -129,7 +158,10 @@ impl Modules {
         // A call may be the last instruction of its module's text.
         let Some(object) = self.object_at(pc - 1) else { return (NO_MODULE, pc) };
         match self.find(&object).or_else(|| self.register(process, state, &object)) {
-            Some(number) => (number, pc.wrapping_sub(object.bias as u64)),
+            Some(index) => {
+                let number = index - self.inherited.load(Relaxed);
+                (number as u16, pc.wrapping_sub(object.bias as u64))
+            }
             None => (NO_MODULE, pc),
         }
     }
@@ -146,7 +178,7 @@ impl Modules {
         for module in (0..self.count.load(Acquire)).map(|i| self.module(i)) {
             let (start, end) = (module.start.load(Relaxed), module.end.load(Relaxed));
             let eh_frame = module.eh_frame.load(Relaxed);
-            if module.retired.load(Relaxed) == 0 && eh_frame != 0 && self.range_at(start as u64) == Some((start, end)) {
+            if module.is_loaded() && eh_frame != 0 && self.range_at(start as u64) == Some((start, end)) {
                 let (bias, eh_frame_hdr) = (module.bias.load(Relaxed), module.eh_frame_hdr.load(Relaxed));
                 f(&Tables { start, end, bias, eh_frame_hdr, eh_frame, tables_end: module.tables_end.load(Relaxed) });
             }
@@ -159,21 +191,26 @@ impl Modules {
         unsafe { &*self.table.load(Relaxed).add(index) }
     }
 
-    fn find(&self, object: &elf::Object) -> Option<u16> {
+    /// Index of this image's entry for `object`.
+    fn find(&self, object: &elf::Object) -> Option<usize> {
         // Acquire pairs with the Release in `register`.
         let count = self.count.load(Acquire);
-        (0..count).rev().find_map(|i| {
-            let m = self.module(i);
-            let same = m.start.load(Relaxed) == object.start
-                && m.end.load(Relaxed) == object.end
-                && m.bias.load(Relaxed) == object.bias
-                && m.retired.load(Relaxed) == 0;
-            same.then_some(i as u16)
-        })
+        (self.inherited.load(Relaxed)..count)
+            .rev()
+            .find(|&i| self.module(i).is_at(object) && self.module(i).is_loaded())
+    }
+
+    /// Whether the code that contains `pc` is what it was when its module was given its number. Not for the hot path.
+    #[must_use]
+    pub fn is_still(&self, pc: u64) -> bool {
+        let Some(object) = self.object_at(pc - 1) else { return true };
+        let mut build_id = [0; MAX_BUILD_ID];
+        let length = elf::build_id(object.start, object.end, &mut build_id);
+        self.find(&object).is_none_or(|i| self.module(i).build.load(Relaxed) == hash(&build_id[..length]))
     }
 
     #[cold]
-    fn register(&self, process: &Process, state: &mut ThreadState, object: &elf::Object) -> Option<u16> {
+    fn register(&self, process: &Process, state: &mut ThreadState, object: &elf::Object) -> Option<usize> {
         // A holder that was interrupted by a signal on this very thread would never let go: nested levels do not wait.
         let tries = if state.level == 0 { MAX_TRIES } else { 1 };
         let got = (0..tries).any(|n| {
@@ -193,7 +230,7 @@ impl Modules {
         number
     }
 
-    fn register_locked(&self, process: &Process, state: &mut ThreadState, object: &elf::Object) -> Option<u16> {
+    fn register_locked(&self, process: &Process, state: &mut ThreadState, object: &elf::Object) -> Option<usize> {
         if self.table.load(Relaxed).is_null() {
             self.scratch.store(arena::map(size_of::<Scratch>())?.cast(), Relaxed);
             self.table.store(arena::map(MAX_MODULES * size_of::<Module>())?.cast(), Relaxed);
@@ -204,12 +241,14 @@ impl Modules {
         let path_len = elf::path(unsafe { &*object.link_map }, process.exe(), &mut scratch.path);
         let id_len = elf::build_id(object.start, object.end, &mut scratch.build_id);
         let (path, build_id) = (&scratch.path[..path_len], &scratch.build_id[..id_len]);
-        let identity = if id_len == 0 { 0 } else { identity_of(path, build_id) };
-        let count = self.count.load(Relaxed);
-        let again = (0..count).find(|&i| self.module(i).is(object, identity));
-        self.retire_overlapping(process, again.map_or(0, |i| self.module(i).load.load(Relaxed)), object);
-        let number = match again {
-            Some(number) => number,
+        let build = hash(build_id);
+        let identity = if id_len == 0 { 0 } else { build ^ hash(path).rotate_left(1) | 1 };
+        let (count, inherited) = (self.count.load(Relaxed), self.inherited.load(Relaxed));
+        let again = (inherited..count).find(|&i| self.module(i).is(object, identity));
+        let before = again.map_or(0, |i| self.module(i).load.load(Relaxed));
+        self.retire_overlapping(process, before, object, identity);
+        let index = match again {
+            Some(index) => index,
             None if count == MAX_MODULES => {
                 process.lose(LossReason::ModuleTableFull, 1);
                 return None;
@@ -220,14 +259,14 @@ impl Modules {
                 let (start, end) = (object.start as u64, object.end as u64);
                 writer.module(&payload::Module { start, end, build_id, path });
                 let used = writer.slots_used();
-                let bias = object.bias as u64;
-                if !state.stream.blob(process, Kind::Module, count as u32, bias, &scratch.slots[..used]) {
+                let (number, bias) = ((count - inherited) as u32, object.bias as u64);
+                if !state.stream.blob(process, Kind::Module, number, bias, &scratch.slots[..used]) {
                     return None;
                 }
                 count
             }
         };
-        let module = self.module(number);
+        let module = self.module(index);
         module.start.store(object.start, Relaxed);
         module.end.store(object.end, Relaxed);
         module.bias.store(object.bias, Relaxed);
@@ -235,25 +274,35 @@ impl Modules {
         module.eh_frame.store(elf::eh_frame(object).unwrap_or(0), Relaxed);
         module.tables_end.store(object.tables.1, Relaxed);
         module.identity.store(identity, Relaxed);
+        module.build.store(build, Relaxed);
         module.load.store(self.loads.fetch_add(1, Relaxed) + 1, Relaxed);
-        module.retired.store(0, Release);
-        self.count.store(count.max(number + 1), Release);
-        Some(number as u16)
+        // Release pairs with the Acquire in `is_loaded`: who sees it loaded sees what it is.
+        module.state.store((module.state.load(Relaxed) + 2) & !1, Release);
+        self.count.store(count.max(index + 1), Release);
+        Some(index)
     }
 
     /// Ends modules that lie where `object` does now. It was loaded here before as load number `before`, or never (0): if
     /// other code has been here since, the generation changes.
-    fn retire_overlapping(&self, process: &Process, before: u32, object: &elf::Object) {
+    fn retire_overlapping(&self, process: &Process, before: u32, object: &elf::Object, identity: u64) {
+        let inherited = self.inherited.load(Relaxed);
         let mut reused = false;
-        for module in (0..self.count.load(Relaxed)).map(|i| self.module(i)) {
-            let (start, end) = (module.start.load(Relaxed), module.end.load(Relaxed));
-            if start < object.end && object.start < end {
-                // Unloaded, and nobody said so yet: the loader unloads on its own behalf too.
-                if module.retired.swap(1, Relaxed) == 0 {
-                    process.rules.purge(start as u64, end as u64);
-                }
-                reused |= module.load.load(Relaxed) > before;
+        for i in 0..self.count.load(Relaxed) {
+            let module = self.module(i);
+            if !module.overlaps(object.start, object.end) {
+                continue;
             }
+            if i < inherited && module.is(object, identity) {
+                module.retire(module.state.load(Relaxed)); // what is cached about it holds for the new entry
+                continue;
+            }
+            // Unloaded, and not seen to be: no loader that makes its entries in another way is known.
+            let state = module.state.load(Relaxed);
+            if state & 1 == 0 {
+                process.rules.purge(object.start as u64, object.end as u64);
+                module.retire(state);
+            }
+            reused |= module.load.load(Relaxed) > before;
         }
         if reused {
             let next = (self.generation.load(Relaxed) + 1) % (1 << GENERATION_BITS);
@@ -265,40 +314,68 @@ impl Modules {
         }
     }
 
-    /// Looks which modules are gone and forgets what was cached about them. Called after `dlclose`.
+    /// Whether `address` lies in the loader. False as long as no module is known.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_in_loader(&self, address: usize) -> bool {
+        address.wrapping_sub(self.loader[0].load(Relaxed)) < self.loader[1].load(Relaxed)
+    }
+
+    /// Whether something of a module that counts as loaded lies in `start..end`.
+    #[must_use]
+    pub fn has_some_in(&self, start: usize, end: usize) -> bool {
+        (0..self.count.load(Acquire)).any(|i| self.module(i).is_loaded() && self.module(i).overlaps(start, end))
+    }
+
+    /// Looks which modules are gone and forgets what is cached about them. No lock is taken, and any number of threads may
+    /// be here at once: each returns only when nothing is cached about a module that was gone when it came.
     #[cold]
-    pub fn unloaded(&self, process: &Process) {
-        let count = self.count.load(Acquire);
-        let mut changed = false;
-        for module in (0..count).map(|i| self.module(i)) {
+    #[inline(never)]
+    pub fn forget_gone(&self, process: &Process) {
+        for module in (0..self.count.load(Acquire)).map(|i| self.module(i)) {
+            // Acquire pairs with the Release in `retire`: who sees that it is retired need not do again what was done before.
+            let state = module.state.load(Acquire);
             let (start, end) = (module.start.load(Relaxed), module.end.load(Relaxed));
-            if module.retired.load(Relaxed) == 0 && self.range_at(start as u64) != Some((start, end)) {
-                module.retired.store(1, Relaxed);
+            if state & 1 == 0 && self.range_at(start as u64) != Some((start, end)) {
                 process.rules.purge(start as u64, end as u64);
-                changed = true;
+                process::new_epoch();
+                module.retire(state);
             }
-        }
-        if changed {
-            process::new_epoch();
         }
     }
 }
 
 impl Module {
-    /// Whether this is `object`, loaded earlier at the same place.
-    fn is(&self, object: &elf::Object, identity: u64) -> bool {
-        identity != 0
-            && self.identity.load(Relaxed) == identity
-            && self.start.load(Relaxed) == object.start
+    fn is_loaded(&self) -> bool {
+        // Acquire pairs with the Release in `register_locked`.
+        self.state.load(Acquire) & 1 == 0
+    }
+
+    /// Nothing is cached about it any more, if it is still as it was in `state`, an even one: it may have come back.
+    fn retire(&self, state: u32) {
+        // Release: see `forget_gone`.
+        let _ = self.state.compare_exchange(state & !1, state | 1, Release, Relaxed);
+    }
+
+    fn overlaps(&self, start: usize, end: usize) -> bool {
+        self.start.load(Relaxed) < end && start < self.end.load(Relaxed)
+    }
+
+    fn is_at(&self, object: &elf::Object) -> bool {
+        self.start.load(Relaxed) == object.start
             && self.end.load(Relaxed) == object.end
             && self.bias.load(Relaxed) == object.bias
     }
+
+    /// Whether this is `object`, loaded earlier at the same place.
+    fn is(&self, object: &elf::Object, identity: u64) -> bool {
+        identity != 0 && self.identity.load(Relaxed) == identity && self.is_at(object)
+    }
 }
 
-/// FNV-1a, never 0.
-fn identity_of(path: &[u8], build_id: &[u8]) -> u64 {
-    let bytes = path.iter().chain(&[0]).chain(build_id);
-    bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)) | 1
+/// FNV-1a.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 impl Default for Modules {

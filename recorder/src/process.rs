@@ -274,7 +274,7 @@ fn start_first(environment: impl FnOnce(&mut [u8]) -> usize) -> bool {
 fn start_in_child() -> bool {
     PROCESS.threads.store(core::ptr::null_mut(), Relaxed);
     PROCESS.nodes.reset();
-    PROCESS.modules.reset();
+    PROCESS.modules.reset(&PROCESS.rules);
     PROCESS.sampler.reset();
     crate::verify::reset();
     let parent = PROCESS.incarnation();

@@ -562,10 +562,27 @@ pub fn mark(name: &[u8], entry: Entry) {
     session.end();
 }
 
-/// A library may have been unloaded.
+/// Whether this call comes from the loader, which may be about to map an object: then [`forget_gone`] must come before.
+#[inline(always)]
+#[must_use]
+pub fn is_from_loader(entry: Entry) -> bool {
+    // SAFETY: the processor pushed the return address there.
+    let caller = unsafe { *(entry.sp as *const usize) };
+    process::recorded().modules.is_in_loader(caller)
+}
+
+/// Code may be gone, and other code about to lie where it lay.
 #[cold]
-pub fn unloaded() {
-    if let Some(process) = process::current() {
-        process.modules.unloaded(process);
+#[inline(never)]
+pub fn forget_gone() {
+    if let Some(process) = running() {
+        process.modules.forget_gone(process);
+    }
+}
+
+/// The program mapped something: if a module lay there, it is gone.
+pub fn forget_below(address: usize, size: usize) {
+    if process::recorded().modules.has_some_in(address, address.saturating_add(size)) {
+        forget_gone();
     }
 }

@@ -1,7 +1,8 @@
 //! The verify mode: unwinds a stack again from scratch and compares.
 //!
-//! Three comparisons. A walk finds what the branches of the memo got wrong. The walk without any cache finds what the prefix validation got wrong. framehop, which reads the same
-//! tables by other code, finds what the rules got wrong; where it is known to end early or to err (signal frames,
+//! Four comparisons. A walk finds what the branches of the memo got wrong. The walk without any cache finds what the prefix
+//! validation got wrong. The build-ids of the code that the frames are in, read anew, find what the table of modules got
+//! wrong. framehop, which reads the same tables by other code, finds what the rules got wrong; where it is known to end early or to err (signal frames,
 //! realigned stacks, code without tables; mstange/framehop issues 31 and 48) only the frames before that are compared.
 
 use alloc::boxed::Box;
@@ -36,6 +37,8 @@ static LOCKED: AtomicU32 = AtomicU32::new(0);
 #[inline(never)]
 pub fn verify(process: &Process, state: &mut ThreadState, leaf: Frame, is_remembered_right: bool) {
     let (same_walk, frames) = walk::compare_with_scratch(process, state, &leaf);
+    let callers = state.chain.fresh_callers(frames).map(|caller| caller.pc);
+    let same_code = core::iter::once(leaf.pc).chain(callers).all(|pc| process.modules.is_still(pc));
     // A nested level could wait for ever for a lock that the interrupted level of the same thread holds.
     let tries = if state.level == 0 { 1_000_000 } else { 1 };
     let locked = (0..tries).any(|_| {
@@ -51,7 +54,7 @@ pub fn verify(process: &Process, state: &mut ThreadState, leaf: Frame, is_rememb
     };
     let slot = process.slot();
     region::count(&slot.verified, 1);
-    if !is_remembered_right || !same_walk || !same_oracle {
+    if !is_remembered_right || !same_walk || !same_code || !same_oracle {
         region::count(&slot.mismatches, 1);
     }
 }

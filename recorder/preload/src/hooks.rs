@@ -52,6 +52,9 @@ hooks! {
         record::allocating(Kind::Malloc, size, entry, move || unsafe { real::malloc(size) })
     }
     calloc(count: usize, size: usize) -> *mut u8, "rdx", "rcx", |entry| {
+        if record::is_from_loader(entry) {
+            record::forget_gone();
+        }
         let bytes = count.wrapping_mul(size);
         record::allocating(Kind::Calloc, bytes, entry, move || unsafe { real::calloc(count, size) })
     }
@@ -120,7 +123,7 @@ hooks! {
     }
     dlclose(handle: *mut c_void) -> c_int, "rsi", "rdx", |_entry| {
         let result = unsafe { real::dlclose(handle) };
-        record::unloaded();
+        record::forget_gone();
         operators::forget_late();
         result
     }
@@ -173,8 +176,11 @@ unsafe extern "C" fn mmap_body(
     const MAP_ANONYMOUS: c_int = 0x20;
     // SAFETY: the arguments are the caller's.
     let p = unsafe { real::mmap(address, size, protection, flags, fd, offset) };
-    if flags & MAP_ANONYMOUS != 0 && p as isize != -1 {
-        record::mapped(p, size, Entry { sp, bp });
+    if p as isize != -1 {
+        record::forget_below(p as usize, size);
+        if flags & MAP_ANONYMOUS != 0 {
+            record::mapped(p, size, Entry { sp, bp });
+        }
     }
     p
 }
@@ -193,6 +199,9 @@ unsafe extern "C" fn mremap_body(
     record::remapping((old, old_size), size, Entry { sp, bp }, || {
         // SAFETY: the arguments are the caller's.
         result = unsafe { real::mremap(old, old_size, size, flags, new) };
+        if result as isize != -1 {
+            record::forget_below(result as usize, size);
+        }
         (result as isize != -1).then_some(result)
     });
     result

@@ -123,15 +123,6 @@ impl Recording {
         self.sql(&query).iter().map(|row| row["path"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Blocks of so many bytes whose most recent frame is not of `function`.
-    fn not_allocated_by(&self, size: i64, function: &str) -> i64 {
-        self.integer(&format!(
-            "select count(*) from allocations a join stacks s on a.stack_id = s.stack_id \
-             join frames f on f.frame_id = s.leaf_frame_id \
-             where a.size = {size} and a.domain = 0 and f.function <> '{function}'"
-        ))
-    }
-
     /// Events whose stacks are not complete.
     fn with_odd_stacks(&self) -> i64 {
         self.integer(
