@@ -17,12 +17,12 @@
 
 use std::collections::VecDeque;
 
-use hashbrown::HashTable;
-use serde::ser::SerializeSeq;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::packed::{Packed, Packer};
 use super::pool::{Piece, Pool};
+use super::region_index::{NOWHERE, RegionIndex};
+use super::saved::Saved;
 use crate::prefetch::prefetch;
 
 /// Blocks begin at multiples of 8 bytes.
@@ -76,7 +76,7 @@ impl Block {
 
 /// 512 bytes of the program's memory.
 #[derive(Clone, Copy, Debug, Default)]
-struct Page {
+pub(super) struct Page {
     /// Where open blocks begin.
     begins: u64,
     /// Where blocks with a place in the piece begin, open or not.
@@ -87,7 +87,7 @@ struct Page {
 
 /// 32 KiB of the program's memory.
 #[derive(Debug)]
-struct Region {
+pub(super) struct Region {
     number: u64,
     /// Blocks in all pages.
     blocks: u32,
@@ -99,7 +99,7 @@ struct Region {
 
 /// Where a block belongs.
 #[derive(Clone, Copy)]
-struct Place {
+pub(super) struct Place {
     region: u64,
     page: usize,
     bit: u64,
@@ -113,35 +113,60 @@ impl Place {
         Self { region: page >> REGION_BITS, page: page as usize % PAGES, bit: 1 << (granule % (1 << PAGE_BITS)) }
     }
 
-    fn address(self) -> u64 {
+    /// Where the lowest of `bits` is in a page of a region; `None` beyond all addresses.
+    pub(super) fn new(region: u64, page: u8, bits: u64) -> Option<Self> {
+        let page = usize::from(page);
+        let is_address =
+            region < 1 << (u64::BITS - REGION_BITS - PAGE_BITS - GRANULE_BITS) && page < PAGES && bits != 0;
+        is_address.then_some(Self { region, page, bit: bits & bits.wrapping_neg() })
+    }
+
+    pub(super) fn address(self) -> u64 {
         let page = self.region << REGION_BITS | self.page as u64;
         (page << PAGE_BITS | u64::from(self.bit.trailing_zeros())) << GRANULE_BITS
     }
 }
 
-impl Page {
-    /// How many places lie before that of `bit`. Counting bits takes a dozen steps, so the first and the last place, which
-    /// most events concern, are recognised before.
-    #[inline]
-    fn rank(&self, bit: u64) -> usize {
-        let (before, others) = (self.places & (bit - 1), self.places & !bit);
-        if before == others {
-            return self.piece.len() - usize::from(self.places & bit != 0);
-        }
-        if before == 0 { 0 } else { before.count_ones() as usize }
+impl Region {
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.blocks == 0
+    }
+
+    pub(super) fn pages(&self) -> &[Page] {
+        &self.pages[..]
     }
 }
 
-/// No region: none has this number.
-const NOWHERE: u64 = u64::MAX;
+impl Page {
+    /// Whether no block is open.
+    pub(super) fn is_empty(&self) -> bool {
+        self.begins == 0
+    }
+
+    /// Where open blocks begin, a bit for each granule.
+    pub(super) fn begins(&self) -> u64 {
+        self.begins
+    }
+
+    /// How many places lie before that of `bit`. (One instruction where the loop of ingestion is compiled for today's
+    /// processors, a dozen elsewhere.)
+    #[inline(always)]
+    fn rank(&self, bit: u64) -> usize {
+        (self.places & (bit - 1)).count_ones() as usize
+    }
+}
 
 /// Open blocks by address.
 #[derive(Debug, Deserialize)]
-#[serde(from = "Vec<(u64, Block)>")]
+#[serde(try_from = "Saved")]
 pub(crate) struct Blocks {
     len: usize,
-    /// Number and index of each region in use.
-    index: HashTable<(u64, u32)>,
+    /// Regions in use.
+    index: RegionIndex,
     regions: Vec<Region>,
     /// Regions that lost their last block, the oldest first; they may have got another one since.
     emptied: VecDeque<u32>,
@@ -157,7 +182,7 @@ impl Default for Blocks {
     fn default() -> Self {
         Self {
             len: 0,
-            index: HashTable::new(),
+            index: RegionIndex::default(),
             regions: Vec::new(),
             emptied: VecDeque::new(),
             unused: Vec::new(),
@@ -166,13 +191,6 @@ impl Default for Blocks {
             last: (NOWHERE, 0),
         }
     }
-}
-
-#[inline]
-fn hash(region: u64) -> u64 {
-    // hashbrown takes its control bits from the top, its place from the bottom.
-    let product = region.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    product ^ product >> 32
 }
 
 impl Blocks {
@@ -192,7 +210,12 @@ impl Blocks {
         let region = &mut self.regions[number as usize];
         let page = &mut region.pages[place.page];
         if page.places & place.bit == 0 {
-            self.add_place(number, place);
+            if page.places < place.bit && page.piece.has_room() {
+                // Behind all others, as where a program fills new memory.
+                (page.places, page.piece) = (page.places | place.bit, page.piece.longer());
+            } else {
+                self.add_place(number, address);
+            }
         }
         let region = &mut self.regions[number as usize];
         let page = &mut region.pages[place.page];
@@ -210,11 +233,12 @@ impl Blocks {
     /// Makes a place where there is none; what is in it means nothing. (The page before the first is the last: no worse a
     /// guess than none.)
     #[inline(never)]
-    fn add_place(&mut self, number: u32, place: Place) {
+    fn add_place(&mut self, number: u32, address: u64) {
+        let place = Place::of(address);
         let region = &mut self.regions[number as usize];
         let neighbour = region.pages[(place.page + PAGES - 1) % PAGES].piece;
         let page = &mut region.pages[place.page];
-        if page.piece.len() == page.piece.room() {
+        if !page.piece.has_room() {
             if page.places == page.begins {
                 page.piece = self.pool.grow(page.piece, neighbour);
             } else {
@@ -265,14 +289,36 @@ impl Blocks {
     pub(crate) fn drain(&mut self) -> Remaining {
         let blocks = std::mem::take(self);
         let number = |index: &u32| std::cmp::Reverse(blocks.regions[*index as usize].number);
-        let mut regions: Vec<u32> = blocks.index.iter().map(|&(_, index)| index).collect();
+        let mut regions: Vec<u32> = blocks.index.indexes().collect();
         regions.sort_unstable_by_key(number);
         Remaining { blocks, regions }
     }
 
-    /// All blocks with their addresses.
-    fn iter(&self) -> impl Iterator<Item = (u64, Block)> {
-        self.regions.iter().flat_map(|region| self.in_region(region))
+    /// All regions, those without blocks included.
+    pub(super) fn regions(&self) -> impl Iterator<Item = &Region> {
+        self.regions.iter()
+    }
+
+    /// What packed blocks that do not fit say.
+    pub(super) fn kept_whole(&self) -> &Vec<Block> {
+        self.packer.whole()
+    }
+
+    /// The open blocks of a page as they are kept, in the order of their addresses. `room` is for where they do not lie side
+    /// by side.
+    pub(super) fn open_in_page<'a>(&'a self, page: &Page, room: &'a mut [Packed; 64]) -> &'a [Packed] {
+        let blocks = self.pool.get(page.piece);
+        if page.begins == page.places {
+            return blocks;
+        }
+        let (mut places, mut len) = (page.places, 0);
+        for block in blocks {
+            let bit = places & places.wrapping_neg();
+            places ^= bit;
+            room[len % room.len()] = *block;
+            len += usize::from(page.begins & bit != 0);
+        }
+        &room[..len]
     }
 
     /// The blocks of a region with their addresses, in the order of these.
@@ -298,7 +344,7 @@ impl Blocks {
     }
 
     /// Asks for the page of a block that is to go a while later.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn prefetch_page(&self, address: u64) {
         let place = Place::of(address);
         if let Some(region) = self.look_up_far(place.region) {
@@ -307,7 +353,7 @@ impl Blocks {
     }
 
     /// Asks for a block that is to go soon, and whose page was asked for.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn prefetch_block(&self, address: u64) {
         let place = Place::of(address);
         if let Some(region) = self.look_up_far(place.region) {
@@ -317,16 +363,16 @@ impl Blocks {
     }
 
     /// Index of a region, unless it is the one where events are now.
-    #[inline]
+    #[inline(always)]
     fn look_up_far(&self, region: u64) -> Option<u32> {
         if self.last.0 == region {
             return None;
         }
-        self.index.find(hash(region), |entry| entry.0 == region).map(|entry| entry.1)
+        self.index.get(region)
     }
 
     /// Index of a region.
-    #[inline]
+    #[inline(always)]
     fn find(&mut self, region: u64) -> Option<u32> {
         if self.last.0 != region {
             self.last = (region, self.look_up_far(region)?);
@@ -347,7 +393,7 @@ impl Blocks {
                 self.regions.len() as u32 - 1
             }
         };
-        self.index.insert_unique(hash(region), (region, number), |entry| hash(entry.0));
+        self.index.insert(region, number);
         self.last = (region, number);
         number
     }
@@ -372,9 +418,7 @@ impl Blocks {
     fn remove_region(&mut self, number: u32) {
         let region = &mut self.regions[number as usize];
         region.pages.iter_mut().for_each(|page| self.pool.give_back(std::mem::take(page).piece));
-        if let Ok(entry) = self.index.find_entry(hash(region.number), |entry| entry.0 == region.number) {
-            entry.remove();
-        }
+        self.index.remove(region.number);
         self.unused.push(number);
         self.last = (NOWHERE, 0);
     }
@@ -398,26 +442,6 @@ impl Remaining {
     pub(crate) fn next_region(&mut self) -> Option<impl Iterator<Item = (u64, Block)>> {
         let index = self.regions.pop()?;
         Some(self.blocks.in_region(&self.blocks.regions[index as usize]))
-    }
-}
-
-impl From<Vec<(u64, Block)>> for Blocks {
-    fn from(blocks: Vec<(u64, Block)>) -> Self {
-        let mut table = Self::default();
-        for (address, block) in blocks {
-            table.insert(address, block);
-        }
-        table
-    }
-}
-
-impl Serialize for Blocks {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut blocks = serializer.serialize_seq(Some(self.len))?;
-        for block in self.iter() {
-            blocks.serialize_element(&block)?;
-        }
-        blocks.end()
     }
 }
 
@@ -469,7 +493,7 @@ mod tests {
             assert!(addresses.clone().all(|address| table.remove(address).is_some()));
         }
         // As many as one round needs, eight blocks in each, and what was kept.
-        assert_eq!((table.len(), table.index.len()), (0, MOST_EMPTIED));
+        assert_eq!((table.len(), table.index.indexes().count()), (0, MOST_EMPTIED));
         assert_eq!(table.regions.len(), 1000 / 8 + MOST_EMPTIED);
     }
 

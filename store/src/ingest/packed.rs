@@ -8,6 +8,8 @@
 //! kind 15: the block is kept whole, at the index in word 0
 //! ```
 
+use zerocopy::{Immutable, IntoBytes};
+
 use super::blocks::Block;
 
 const TIME_BITS: u32 = 48;
@@ -19,7 +21,8 @@ const KIND_SHIFT: u32 = SIZE_BITS + SITE_BITS;
 const WHOLE: u64 = 15;
 
 /// A block in 16 bytes. The words are read as they were written, one by one (see [`super::pool`]).
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, IntoBytes, Immutable)]
+#[repr(transparent)]
 pub(super) struct Packed([u64; 2]);
 
 const _: () = assert!(size_of::<Packed>() == 16 && KIND_SHIFT + 4 == 64);
@@ -40,6 +43,21 @@ impl Packed {
     fn whole(self) -> Option<usize> {
         let Self([index, high]) = self;
         (high >> KIND_SHIFT == WHOLE).then_some(index as usize)
+    }
+
+    /// From its bytes.
+    pub(super) fn from_bytes(bytes: [u8; 16]) -> Self {
+        const { assert!(cfg!(target_endian = "little"), "blocks are saved as they are in memory") };
+        let both = u128::from_le_bytes(bytes);
+        Self([both as u64, (both >> 64) as u64])
+    }
+
+    /// What it says, `whole` being the blocks that are kept whole; `None` if it is said to be one of those and is not.
+    pub(super) fn unpacked(self, whole: &[Block]) -> Option<Block> {
+        match self.whole() {
+            None => Some(self.block()),
+            Some(index) => whole.get(index).copied(),
+        }
     }
 
     #[inline(always)]
@@ -94,6 +112,11 @@ impl Packer {
     fn give_back(&mut self, index: usize) -> Block {
         self.unused.push(index as u32);
         self.whole[index]
+    }
+
+    /// The blocks that are kept whole, and some that are no more.
+    pub(super) fn whole(&self) -> &Vec<Block> {
+        &self.whole
     }
 
     /// What a block says.

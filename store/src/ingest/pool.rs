@@ -64,6 +64,12 @@ impl Piece {
         usize::from(ROOM[usize::from(self.class()) % ROOM.len()])
     }
 
+    /// Whether there is room for one more.
+    #[inline]
+    pub(super) fn has_room(self) -> bool {
+        self.len() < self.room()
+    }
+
     #[inline]
     fn places(self) -> std::ops::Range<usize> {
         self.first()..self.first() + self.len()
@@ -98,7 +104,7 @@ impl Pool {
     }
 
     /// Asks for the cache line of the place `rank` of a piece.
-    #[inline]
+    #[inline(always)]
     pub(super) fn prefetch(&self, piece: Piece, rank: usize) {
         if let Some(chunk) = self.chunks.get(piece.chunk()) {
             prefetch(chunk, piece.first() + rank);

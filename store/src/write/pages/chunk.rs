@@ -82,7 +82,7 @@ impl Tools {
 /// About as long as the header of a page is at most.
 const PAGE_HEADER_BYTES: usize = 64;
 /// Pages of a column that are not compressed after one that did not become smaller.
-const PAGES_UNTRIED: u32 = 7;
+const PAGES_UNTRIED: u32 = 15;
 /// Row groups in which a column has no dictionary after one in which the dictionary was soon full (rule 2).
 const GROUPS_UNTRIED: u32 = 7;
 
@@ -239,7 +239,7 @@ impl Chunk {
         tools.compressed.clear();
         tools.compressed.reserve(zstd::zstd_safe::compress_bound(tools.encoded.len()));
         let bytes = tools.compressor.compress_to_buffer(&tools.encoded, &mut tools.compressed)?;
-        let is_worth_it = bytes * 100 <= tools.encoded.len() * 85;
+        let is_worth_it = bytes * 100 <= tools.encoded.len() * 75;
         if !is_worth_it {
             self.uncompressed_pages = PAGES_UNTRIED;
         }
