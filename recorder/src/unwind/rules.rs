@@ -13,6 +13,9 @@ use crate::arena;
 /// log2 of the buckets. 2^15 buckets of 4 rules, 1 MiB: programs have some ten thousand return addresses on stacks of
 /// allocations; a larger table would cost cache misses, a smaller one evictions at ~300 ns each.
 const BUCKET_BITS: u32 = 15;
+/// log2 of the bytes of code that share a bucket: as few return addresses lie in them as a bucket has room for. What lies
+/// together in the program lies together in the table, so that a short program touches few of its pages.
+const GRAIN_BITS: u32 = 4;
 const WAYS: usize = 4;
 const ENTRIES: usize = WAYS << BUCKET_BITS;
 const RULE_BITS: u32 = 31;
@@ -165,6 +168,12 @@ impl PackedRule {
     }
 }
 
+/// What a bucket does not say of an address above its grain.
+#[inline(always)]
+const fn high_part(pc: u64) -> u64 {
+    pc >> (GRAIN_BITS + BUCKET_BITS)
+}
+
 /// The table.
 #[derive(Debug)]
 pub struct RuleTable {
@@ -190,10 +199,11 @@ impl RuleTable {
 
     #[inline(always)]
     fn bucket(&self, pc: u64) -> (&[AtomicU64; WAYS], u64) {
-        let tag = pc >> BUCKET_BITS;
-        // Any function of the tag keeps (bucket, tag) unique for an address; this one spreads modules over the table.
-        let spread = tag.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - BUCKET_BITS);
-        let index = (pc ^ spread) & ((1 << BUCKET_BITS) - 1);
+        let (grain, high) = (pc >> GRAIN_BITS, high_part(pc));
+        // Any function of the rest keeps (bucket, tag) unique for an address; this one spreads modules over the table.
+        let spread = high.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - BUCKET_BITS);
+        let index = (grain ^ spread) & ((1 << BUCKET_BITS) - 1);
+        let tag = high << GRAIN_BITS | pc & ((1 << GRAIN_BITS) - 1);
         // SAFETY: `prepare` mapped 2^BUCKET_BITS buckets before any look-up.
         let bucket = unsafe { &*self.entries.load(Relaxed).cast::<[AtomicU64; WAYS]>().add(index as usize) };
         (bucket, tag)
@@ -230,8 +240,8 @@ impl RuleTable {
             // SAFETY: the table has this many entries.
             let entry = unsafe { &*self.entries.load(Relaxed).add(index) };
             let word = entry.load(Relaxed);
-            let tag = word >> RULE_BITS;
-            if word != 0 && tag >= start >> BUCKET_BITS && tag <= end >> BUCKET_BITS {
+            let high = word >> (RULE_BITS + GRAIN_BITS);
+            if word != 0 && (high_part(start)..=high_part(end)).contains(&high) {
                 entry.store(0, Relaxed);
             }
         }
@@ -291,7 +301,7 @@ mod tests {
             let rule = Rule::Sp { offset: i % 1000 * 8 };
             table.put(pc, rule);
             assert_eq!(table.get(pc).unpack(), Some(rule));
-            for near in [pc ^ 1, pc ^ 1 << 20, pc ^ 1 << 46] {
+            for near in [pc ^ 1, pc ^ 1 << 4, pc ^ 1 << 14, pc ^ 1 << 18, pc ^ 1 << 19, pc ^ 1 << 20, pc ^ 1 << 46] {
                 assert!(table.get(near) == PackedRule::NONE || near == pc);
             }
         }
