@@ -26,8 +26,9 @@ const BRANCHES: usize = WAYS << SET_BITS;
 /// Walks of a thread before it gets memory for branches: short threads need none.
 const WALKS_BEFORE: u32 = 16;
 
-/// Return addresses behind the leaf's that take part in the hash.
-const HASHED: usize = 3;
+/// Return addresses behind the leaf's that take part in the hash. With fewer, stacks that differ further out crowd one set:
+/// with three, a program of 81 paths whose last four frames differ took 20 ns a pair more.
+const HASHED: usize = 4;
 const HINT_BITS: u32 = 8;
 
 const _: () = assert!(MAX_WORDS.is_multiple_of(GROUP));
