@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use tmq_wire::record::Slot;
+
 use super::checkpoint::{self, Checkpoint};
 use super::rows::{NO_TIME, Rows};
 use super::state::State;
@@ -59,6 +61,12 @@ fn check(rows: &mut Rows) -> Result<(), Error> {
             return Ok(());
         }
     }
+}
+
+/// Slots as they are in frames of the journal.
+#[must_use]
+pub fn packed_slots(slots: &[Slot]) -> Vec<u8> {
+    journal::packed(slots)
 }
 
 /// A journal frame with a checksum that matches, whatever is in it. `key`: that of the recording.

@@ -3,7 +3,7 @@
 //! ```text
 //! journal/00000.log     frames from the last checkpoint on; a new segment begins with each checkpoint
 //! frame: | payload bytes u32 | kind u32 | incarnation u32 | stream u32 | checksum u64 | payload, padded to 8 bytes |
-//! kind 1: slots of 16 bytes        kind 2: any other input, postcard; incarnation and stream are 0
+//! kind 1: slots, packed            kind 2: any other input, postcard; incarnation and stream are 0
 //! kind 3: as kind 1, slots of earlier segments which wait to be put in order; they belong to the state that a checkpoint
 //!         saves with the segment they begin, and are passed over by who comes from an earlier one
 //! journal/spare         a segment that a checkpoint has made unnecessary, until it becomes the next one
@@ -23,9 +23,9 @@ use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use tmq_wire::record::Slot;
-use zerocopy::IntoBytes;
 
 use super::input::Input;
+use super::packed_slots;
 use crate::Error;
 use crate::recording::JOURNAL_DIR;
 
@@ -176,28 +176,40 @@ impl Journal {
     }
 
     fn append_slots(&mut self, kind: u32, incarnation: u32, stream: u32, slots: &[Slot]) -> Result<(), Error> {
-        const { assert!(cfg!(target_endian = "little"), "slots are stored as they are in memory") };
-        let payload = slots.as_flattened().as_bytes();
-        let head = Head { length: payload.len() as u32, kind, incarnation, stream };
-        self.append_frame(head, payload)
+        let rest = self.room(packed_slots::most_bytes(slots.len()).next_multiple_of(8))?;
+        let length = packed_slots::pack(slots, rest);
+        let head = Head { length: length as u32, kind, incarnation, stream };
+        rest[length..head.padded()].fill(0);
+        self.close_frame(head);
+        Ok(())
     }
 
     /// `payload` is padded.
     fn append_frame(&mut self, head: Head, payload: &[u8]) -> Result<(), Error> {
-        let bytes = HEADER_BYTES + payload.len();
+        self.room(payload.len())?[..payload.len()].copy_from_slice(payload);
+        self.close_frame(head);
+        Ok(())
+    }
+
+    /// Where the header and so many bytes of payload of the next frame go.
+    fn room(&mut self, bytes: usize) -> Result<&mut [u8], Error> {
+        let bytes = HEADER_BYTES + bytes;
         if self.filled + bytes > self.buffer.len() {
             self.flush()?;
             if bytes > self.buffer.len() {
                 self.buffer.resize(bytes, 0);
             }
         }
-        let sum = checksum(payload, head.seed(self.key, self.segment));
-        let (header, rest) = self.buffer[self.filled..].split_at_mut(HEADER_BYTES);
-        header.copy_from_slice(&head.with(sum));
-        rest[..payload.len()].copy_from_slice(payload);
-        self.filled += bytes;
-        self.bytes += bytes as u64;
-        Ok(())
+        Ok(&mut self.buffer[self.filled + HEADER_BYTES..])
+    }
+
+    /// Completes the frame whose payload is in its place.
+    fn close_frame(&mut self, head: Head) {
+        let frame = &mut self.buffer[self.filled..][..HEADER_BYTES + head.padded()];
+        let (header, payload) = frame.split_at_mut(HEADER_BYTES);
+        header.copy_from_slice(&head.with(checksum(payload, head.seed(self.key, self.segment))));
+        self.filled += frame.len();
+        self.bytes += frame.len() as u64;
     }
 
     fn path(&self) -> PathBuf {
@@ -291,6 +303,15 @@ fn read_frame(file: &mut impl Read, payload: &mut Vec<u8>, key: u64, segment: u6
     Ok((read == head.padded() && checksum(payload, head.seed(key, segment)) == sum).then_some(head))
 }
 
+/// Slots as they are in frames.
+#[cfg(fuzzing)]
+pub(super) fn packed(slots: &[Slot]) -> Vec<u8> {
+    let mut bytes = vec![0; packed_slots::most_bytes(slots.len())];
+    let length = packed_slots::pack(slots, &mut bytes);
+    bytes.truncate(length);
+    bytes
+}
+
 /// A whole frame.
 #[cfg(fuzzing)]
 pub(super) fn frame(key: u64, segment: u64, kind: u32, (incarnation, stream): (u32, u32), payload: &[u8]) -> Vec<u8> {
@@ -312,10 +333,7 @@ fn decode<'a>(head: Head, payload: &'a [u8], slots: &'a mut Vec<Slot>) -> Option
     match head.kind {
         KIND_SLOTS | KIND_AGAIN => {
             slots.clear();
-            slots.extend(payload.as_chunks::<16>().0.iter().map(|bytes| {
-                let both = u128::from_le_bytes(*bytes);
-                [both as u64, (both >> 64) as u64]
-            }));
+            packed_slots::unpack(payload, slots)?;
             Some(Input::Slots { incarnation: head.incarnation, stream: head.stream, slots })
         }
         KIND_OTHER => postcard::take_from_bytes(payload).ok().map(|(input, _)| input),
@@ -412,7 +430,7 @@ mod tests {
             assert!(fs::read_dir(dir.join(JOURNAL_DIR)).unwrap().count() <= 2);
         }
         assert!(fs::metadata(segment_path(&dir, 6)).unwrap().len() > 0 && journal.bytes() == 0);
-        assert_eq!(journal.total_bytes(), (20 + 17 + 14 + 11 + 8 + 5) * (HEADER_BYTES as u64 + 640));
+        assert_eq!(journal.total_bytes(), (20 + 17 + 14 + 11 + 8 + 5) * (HEADER_BYTES as u64 + 664));
         // Longer than the buffer.
         let many = vec![[9 << 59, 3]; BUFFER_BYTES / 8];
         journal.append(&Input::Slots { incarnation: 1, stream: 2, slots: &many }).unwrap();

@@ -34,6 +34,7 @@ mod journal;
 mod maps;
 mod model;
 mod packed;
+mod packed_slots;
 mod pool;
 mod process;
 mod recorder;

@@ -26,7 +26,7 @@ pub(super) struct RegionIndex {
 }
 
 impl RegionIndex {
-    /// Where `number` is looked for first. Of the product's bits the highest depend on all of the number's.
+    /// Where `number` is looked for first. Bits of the product from the 32nd up depend on all bits that numbers have.
     #[inline(always)]
     fn home(&self, number: u64) -> usize {
         (number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize & self.slots.len().wrapping_sub(1)

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use tmq_store::Recording;
-use tmq_store::fuzzing::{checkpoint_file, journal_frame, read_checkpoint};
+use tmq_store::fuzzing::{checkpoint_file, journal_frame, packed_slots, read_checkpoint};
 use tmq_store::ingest::{SealOptions, repair};
 
 use crate::damage::{self, Files, Scratch};
@@ -89,7 +89,7 @@ fn frame_of_slots(source: &mut Source<'_>) -> Vec<u8> {
     for _ in 0..source.below(16) {
         source.slots(&mut slots);
     }
-    let mut content: Vec<u8> = slots.iter().flatten().flat_map(|word| word.to_le_bytes()).collect();
+    let mut content = packed_slots(&slots);
     let cut = source.byte();
     content.truncate(content.len().saturating_sub(if cut > 200 { usize::from(cut - 200) } else { 0 }));
     content
