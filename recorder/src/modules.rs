@@ -94,6 +94,8 @@ pub struct Modules {
     generation: AtomicU32,
     locked: AtomicU32,
     find_object: AtomicUsize,
+    /// Whether there was code of a module that has no entry.
+    has_unknown: AtomicU32,
     /// Where the loader lies: first address and length.
     loader: [AtomicUsize; 2],
 }
@@ -111,6 +113,7 @@ impl Modules {
             generation: AtomicU32::new(0),
             locked: AtomicU32::new(0),
             find_object: AtomicUsize::new(0),
+            has_unknown: AtomicU32::new(0),
             loader: [const { AtomicUsize::new(0) }; 2],
         }
     }
@@ -136,13 +139,14 @@ impl Modules {
     /// The loaded object that contains `address`.
     #[must_use]
     pub fn object_at(&self, address: u64) -> Option<elf::Object> {
-        let mut function = self.find_object.load(Relaxed);
+        let mut function = self.find_object.load(Acquire);
         if function == 0 {
             function = elf::find_object_function();
-            self.find_object.store(function, Relaxed);
             let (start, end) = elf::loader_range(function).unwrap_or((0, 0));
             self.loader[0].store(start, Relaxed);
             self.loader[1].store(end - start, Relaxed);
+            // Release pairs with the Acquire above: who goes on to register a module knows where the loader lies.
+            self.find_object.store(function, Release);
         }
         elf::object_at(function, address as usize)
     }
@@ -157,12 +161,16 @@ impl Modules {
     pub fn place(&self, process: &Process, state: &mut ThreadState, pc: u64) -> (u16, u64) {
         // A call may be the last instruction of its module's text.
         let Some(object) = self.object_at(pc - 1) else { return (NO_MODULE, pc) };
-        match self.find(&object).or_else(|| self.register(process, state, &object)) {
+        let found = self.find(&object).or_else(|| self.register(process, state, &object));
+        match found {
             Some(index) => {
                 let number = index - self.inherited.load(Relaxed);
                 (number as u16, pc.wrapping_sub(object.bias as u64))
             }
-            None => (NO_MODULE, pc),
+            None => {
+                self.has_unknown.store(1, Relaxed);
+                (NO_MODULE, pc)
+            }
         }
     }
 
@@ -193,7 +201,7 @@ impl Modules {
 
     /// Index of this image's entry for `object`.
     fn find(&self, object: &elf::Object) -> Option<usize> {
-        // Acquire pairs with the Release in `register`.
+        // Acquire pairs with the Release in `register_locked`.
         let count = self.count.load(Acquire);
         (self.inherited.load(Relaxed)..count)
             .rev()
@@ -279,6 +287,9 @@ impl Modules {
         // Release pairs with the Acquire in `is_loaded`: who sees it loaded sees what it is.
         module.state.store((module.state.load(Relaxed) + 2) & !1, Release);
         self.count.store(count.max(index + 1), Release);
+        // What is cached about a parent's entry holds for this one from now on.
+        let inherited = (0..inherited).map(|i| self.module(i)).filter(|module| module.is_same_as(object, identity));
+        inherited.for_each(|module| module.retire(module.state.load(Relaxed)));
         Some(index)
     }
 
@@ -292,26 +303,35 @@ impl Modules {
             if !module.overlaps(object.start, object.end) {
                 continue;
             }
-            if i < inherited && module.is(object, identity) {
-                module.retire(module.state.load(Relaxed)); // what is cached about it holds for the new entry
+            let state = module.state.load(Relaxed);
+            if i < inherited && module.is_same_as(object, identity) {
                 continue;
             }
-            // Unloaded, and not seen to be: no loader that makes its entries in another way is known.
-            let state = module.state.load(Relaxed);
             if state & 1 == 0 {
-                process.rules.purge(object.start as u64, object.end as u64);
-                module.retire(state);
+                // Unloaded, and not seen to be: by a loader that makes its entries in another way, or past the hooks.
+                process.lose(LossReason::LateUnload, 1);
+                module.forget(process, state);
             }
             reused |= module.load.load(Relaxed) > before;
         }
         if reused {
-            let next = (self.generation.load(Relaxed) + 1) % (1 << GENERATION_BITS);
+            self.next_generation(process);
+        }
+    }
+
+    /// Other code lies where code lay: nodes from now on are others than before.
+    fn next_generation(&self, process: &Process) {
+        loop {
+            let now = self.generation.load(Relaxed);
+            let next = (now + 1) % (1 << GENERATION_BITS);
             if next == 0 {
                 process.nodes.forget(); // generations begin again
             }
-            self.generation.store(next, Relaxed);
-            process::new_epoch();
+            if self.generation.compare_exchange(now, next, Relaxed, Relaxed).is_ok() {
+                break;
+            }
         }
+        process::new_epoch();
     }
 
     /// Whether `address` lies in the loader. False as long as no module is known.
@@ -321,10 +341,19 @@ impl Modules {
         address.wrapping_sub(self.loader[0].load(Relaxed)) < self.loader[1].load(Relaxed)
     }
 
-    /// Whether something of a module that counts as loaded lies in `start..end`.
-    #[must_use]
-    pub fn has_some_in(&self, start: usize, end: usize) -> bool {
-        (0..self.count.load(Acquire)).any(|i| self.module(i).is_loaded() && self.module(i).overlaps(start, end))
+    /// The program mapped `start..end`: forgets what lay there, or at least what was cached about it. Whether the loader
+    /// still lists it is no matter: it takes a module out of its list after it has unmapped it.
+    pub fn forget_in(&self, process: &Process, start: usize, end: usize) {
+        if self.has_unknown.load(Relaxed) != 0 {
+            process::new_epoch();
+        }
+        for module in (0..self.count.load(Acquire)).map(|i| self.module(i)) {
+            let state = module.state.load(Acquire);
+            if state & 1 == 0 && module.overlaps(start, end) {
+                module.forget(process, state);
+                self.next_generation(process); // code that is no module's may call from where its did
+            }
+        }
     }
 
     /// Looks which modules are gone and forgets what is cached about them. No lock is taken, and any number of threads may
@@ -332,20 +361,29 @@ impl Modules {
     #[cold]
     #[inline(never)]
     pub fn forget_gone(&self, process: &Process) {
+        if self.has_unknown.load(Relaxed) != 0 {
+            process::new_epoch(); // whether it is code that nothing is known of that has gone, nobody can tell
+        }
         for module in (0..self.count.load(Acquire)).map(|i| self.module(i)) {
             // Acquire pairs with the Release in `retire`: who sees that it is retired need not do again what was done before.
             let state = module.state.load(Acquire);
             let (start, end) = (module.start.load(Relaxed), module.end.load(Relaxed));
             if state & 1 == 0 && self.range_at(start as u64) != Some((start, end)) {
-                process.rules.purge(start as u64, end as u64);
-                process::new_epoch();
-                module.retire(state);
+                module.forget(process, state);
             }
         }
     }
 }
 
 impl Module {
+    /// Forgets what is cached about it.
+    fn forget(&self, process: &Process, state: u32) {
+        let (start, end) = (self.start.load(Relaxed), self.end.load(Relaxed));
+        process.rules.purge(start as u64, end as u64);
+        process::new_epoch();
+        self.retire(state);
+    }
+
     fn is_loaded(&self) -> bool {
         // Acquire pairs with the Release in `register_locked`.
         self.state.load(Acquire) & 1 == 0
@@ -367,9 +405,14 @@ impl Module {
             && self.bias.load(Relaxed) == object.bias
     }
 
+    /// Whether this is `object`, as far as anything says so.
+    fn is_same_as(&self, object: &elf::Object, identity: u64) -> bool {
+        self.identity.load(Relaxed) == identity && self.is_at(object)
+    }
+
     /// Whether this is `object`, loaded earlier at the same place.
     fn is(&self, object: &elf::Object, identity: u64) -> bool {
-        identity != 0 && self.identity.load(Relaxed) == identity && self.is_at(object)
+        identity != 0 && self.is_same_as(object, identity)
     }
 }
 

@@ -17,7 +17,7 @@ const OF_VALGRIND: [(&str, &str); 3] =
 /// library (inactive without a region) and variables of the same length, `added`.
 fn valgrind(command: &[String], added: &[(&str, String)]) -> (i64, i64) {
     let mut valgrind = Command::new("valgrind");
-    valgrind.arg("--run-libc-freeres=no").args(command);
+    valgrind.arg("--run-libc-freeres=no").args(command).env_remove("LD_LIBRARY_PATH");
     valgrind.envs(added.iter().map(|(name, value)| (name, value))).envs(SEEDS);
     let text = String::from_utf8(run(&mut valgrind).stderr).unwrap();
     let line = text.lines().find(|l| l.contains("total heap usage:")).unwrap_or_else(|| panic!("{text}"));

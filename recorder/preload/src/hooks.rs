@@ -52,7 +52,7 @@ hooks! {
         record::allocating(Kind::Malloc, size, entry, move || unsafe { real::malloc(size) })
     }
     calloc(count: usize, size: usize) -> *mut u8, "rdx", "rcx", |entry| {
-        if record::is_from_loader(entry) {
+        if record::may_precede_mapping(size, entry) {
             record::forget_gone();
         }
         let bytes = count.wrapping_mul(size);
@@ -177,7 +177,7 @@ unsafe extern "C" fn mmap_body(
     // SAFETY: the arguments are the caller's.
     let p = unsafe { real::mmap(address, size, protection, flags, fd, offset) };
     if p as isize != -1 {
-        record::forget_below(p as usize, size);
+        record::mapped_over(p as usize, size);
         if flags & MAP_ANONYMOUS != 0 {
             record::mapped(p, size, Entry { sp, bp });
         }
@@ -200,7 +200,7 @@ unsafe extern "C" fn mremap_body(
         // SAFETY: the arguments are the caller's.
         result = unsafe { real::mremap(old, old_size, size, flags, new) };
         if result as isize != -1 {
-            record::forget_below(result as usize, size);
+            record::mapped_over(result as usize, size);
         }
         (result as isize != -1).then_some(result)
     });

@@ -168,10 +168,18 @@ impl PackedRule {
     }
 }
 
-/// What a bucket does not say of an address above its grain.
+/// What turns bits of a bucket's number, by what lies above them in addresses. Any function of that keeps (bucket, tag)
+/// unique for an address; this one spreads modules over the table.
 #[inline(always)]
-const fn high_part(pc: u64) -> u64 {
-    pc >> (GRAIN_BITS + BUCKET_BITS)
+const fn spread(high: u64) -> u64 {
+    high.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - BUCKET_BITS)
+}
+
+/// The address whose rule `word` in bucket `index` is.
+const fn address_of(word: u64, index: u64) -> u64 {
+    let tag = word >> RULE_BITS;
+    let high = tag >> GRAIN_BITS;
+    (high << BUCKET_BITS | (index ^ spread(high))) << GRAIN_BITS | tag & ((1 << GRAIN_BITS) - 1)
 }
 
 /// The table.
@@ -199,10 +207,8 @@ impl RuleTable {
 
     #[inline(always)]
     fn bucket(&self, pc: u64) -> (&[AtomicU64; WAYS], u64) {
-        let (grain, high) = (pc >> GRAIN_BITS, high_part(pc));
-        // Any function of the rest keeps (bucket, tag) unique for an address; this one spreads modules over the table.
-        let spread = high.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - BUCKET_BITS);
-        let index = (grain ^ spread) & ((1 << BUCKET_BITS) - 1);
+        let (grain, high) = (pc >> GRAIN_BITS, pc >> (GRAIN_BITS + BUCKET_BITS));
+        let index = (grain ^ spread(high)) & ((1 << BUCKET_BITS) - 1);
         let tag = high << GRAIN_BITS | pc & ((1 << GRAIN_BITS) - 1);
         // SAFETY: `prepare` mapped 2^BUCKET_BITS buckets before any look-up.
         let bucket = unsafe { &*self.entries.load(Relaxed).cast::<[AtomicU64; WAYS]>().add(index as usize) };
@@ -240,8 +246,7 @@ impl RuleTable {
             // SAFETY: the table has this many entries.
             let entry = unsafe { &*self.entries.load(Relaxed).add(index) };
             let word = entry.load(Relaxed);
-            let high = word >> (RULE_BITS + GRAIN_BITS);
-            if word != 0 && (high_part(start)..=high_part(end)).contains(&high) {
+            if word != 0 && (start..=end).contains(&address_of(word, (index / WAYS) as u64)) {
                 entry.store(0, Relaxed);
             }
         }
@@ -305,7 +310,14 @@ mod tests {
                 assert!(table.get(near) == PackedRule::NONE || near == pc);
             }
         }
-        table.purge(0, u64::MAX >> 1);
-        assert_eq!(table.get(pc), PackedRule::NONE);
+        let rule = Some(Rule::Bp { offset: 0 });
+        for near in [pc - 1, pc, pc + 1, pc + 2] {
+            table.put(near, Rule::Bp { offset: 0 });
+        }
+        table.purge(pc, pc + 1);
+        let left = [pc - 1, pc, pc + 1, pc + 2].map(|near| table.get(near).unpack());
+        assert_eq!(left, [rule, None, None, rule]);
+        table.purge(0, u64::MAX);
+        assert_eq!(table.get(pc - 1), PackedRule::NONE);
     }
 }

@@ -4,7 +4,7 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use tmq_wire::record::{NODE_EXACT, NODE_FALLBACK, ROOT_BROKEN, ROOT_COMPLETE};
+use tmq_wire::record::{NO_MODULE, NODE_EXACT, NODE_FALLBACK, ROOT_BROKEN, ROOT_COMPLETE};
 
 use super::cfi::{self, Found};
 use super::chain::{BpUse, Frame, read};
@@ -155,8 +155,14 @@ impl Step<'_> {
         let frame_pc = self.frame.pc;
         let pc = if is_exact { frame_pc } else { frame_pc - 1 };
         let Some(object) = process.modules.object_at(pc) else { return self.outside_modules(process) };
-        // Makes the module known, and with it whether it lies where another one was.
-        process.modules.place(process, state, frame_pc);
+        // Makes the module known, and with it whether it lies where another one was. What is not known is not forgotten when
+        // it goes, so nothing is remembered about it.
+        let is_known = process.modules.place(process, state, frame_pc).0 != NO_MODULE;
+        let remember = |rule| {
+            if is_known {
+                process.rules.put(frame_pc, rule);
+            }
+        };
         let found = match cfi::find(&object, pc) {
             // A function that is returned into at its very start, with no code before it: nobody called, somebody put
             // the address there (`__start_context` of makecontext, the first frame of a coroutine).
@@ -166,20 +172,20 @@ impl Step<'_> {
         match found {
             Found::Rule(rule) => {
                 if !is_exact {
-                    process.rules.put(frame_pc, rule);
+                    remember(rule);
                 }
                 self.apply(rule)
             }
             Found::Signal => {
-                process.rules.put(frame_pc, Rule::Special);
+                remember(Rule::Special);
                 self.signal(state)
             }
             Found::Unsupported => {
-                process.rules.put(frame_pc, Rule::Special);
+                remember(Rule::Special);
                 Some(ROOT_BROKEN)
             }
             Found::Nothing => {
-                process.rules.put(frame_pc, Rule::Special);
+                remember(Rule::Special);
                 self.frame_pointer(process)
             }
         }

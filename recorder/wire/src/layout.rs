@@ -185,8 +185,9 @@ pub enum LossReason {
     NoMemory = 3,
     /// The table of stacks is full: the event is recorded without its stack.
     StackTableFull = 4,
-    /// A block changed hands while recording was suspended.
-    Suspended = 5,
+    /// Code was found where other code had lain which had not been seen to go: not records, but how often. Stacks in between
+    /// may name the older.
+    LateUnload = 5,
     /// Another `malloc` comes before the recorder's in the process: not records, but 1 for all that goes through it.
     Bypassed = 6,
     /// More libraries were loaded than there are numbers for: frames in later ones are recorded without their library.
@@ -204,7 +205,7 @@ impl LossReason {
         Self::AddressRange,
         Self::NoMemory,
         Self::StackTableFull,
-        Self::Suspended,
+        Self::LateUnload,
         Self::Bypassed,
         Self::ModuleTableFull,
     ];
@@ -218,7 +219,7 @@ impl LossReason {
             Self::AddressRange => "address_range",
             Self::NoMemory => "no_memory",
             Self::StackTableFull => "stack_table_full",
-            Self::Suspended => "suspended",
+            Self::LateUnload => "late_unload",
             Self::Bypassed => "bypassed",
             Self::ModuleTableFull => "module_table_full",
         }

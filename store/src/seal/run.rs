@@ -134,7 +134,9 @@ fn explain(reason: LossReason) -> &'static str {
         LossReason::StackTableFull => {
             "There were more distinct stacks than the recorder has room for: events were kept without their stack."
         }
-        LossReason::Suspended => "Blocks changed hands while recording was suspended.",
+        LossReason::LateUnload => {
+            "Code was found where other code had lain which had not been seen to go: stacks before may name that."
+        }
         LossReason::Bypassed => {
             "The program has a malloc of its own, or one preloaded before the recorder: nothing that goes through it was \
              seen."
@@ -201,7 +203,8 @@ pub(super) fn summary(state: &State, quality: &Quality, interrupted: bool) -> Su
     let sum = |get: fn(&Process) -> u64| total(processes.iter().map(get));
     let left = sums::left(state);
     let whole = |value| whole(value).cast_unsigned();
-    let no_events = [LossReason::StackTableFull, LossReason::Bypassed, LossReason::ModuleTableFull];
+    let no_events =
+        [LossReason::StackTableFull, LossReason::LateUnload, LossReason::Bypassed, LossReason::ModuleTableFull];
     let counted = LossReason::ALL.into_iter().filter(|reason| !no_events.contains(reason));
     let is_bypassed = |p: &&Process| lost(p, LossReason::Bypassed) > 0;
     let lost_events = processes.iter().flat_map(|p| counted.clone().map(|reason| lost(p, reason)));

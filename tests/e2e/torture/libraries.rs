@@ -76,18 +76,26 @@ fn unloaded_in_fork_children() {
             assert!(!paths.is_empty() && paths.iter().all(is_right), "{size} bytes: {paths:?}");
         }
         assert_eq!(recording.with_odd_stacks(), 0);
+        assert!(recording.blocks_of(888) > 0, "no library came to where another one was");
+        assert_eq!(recording.lost("late_unload"), 0);
     }
 }
 
 /// Code that is no library's where a library lay.
 #[test]
 fn code_made_where_a_library_lay() {
-    let [small, _] = two_frames();
-    let recording = same("jit_unload.c", &[small.as_str()]);
-    for (size, path) in [(222, "allocate_in_frame use main "), (555, "?? use main ")] {
-        assert_eq!(recording.blocks_of(size), 10);
-        let paths = recording.paths_of(size);
-        assert!(!paths.is_empty() && paths.iter().all(|p| p.starts_with(path)), "{size} bytes: {paths:?}");
+    let library = library(&scratch("jit"), "jit_library.c", "jit.so", &[]).display().to_string();
+    let program = workload_with("jit_unload.c", &["-rdynamic"]);
+    for more in [&[][..], &["moved"][..]] {
+        let command = [&[program.to_str().unwrap(), library.as_str()][..], more].concat();
+        let recording = same_command(&command);
+        assert_eq!(String::from_utf8_lossy(&recording.output.stdout), "done\n");
+        let of_library = "allocate_for allocate_in_frame use main ";
+        for (size, path) in [(222, of_library), (555, "allocate_for ?? use main ")] {
+            assert_eq!(recording.blocks_of(size), 10);
+            let paths = recording.paths_of(size);
+            assert!(!paths.is_empty() && paths.iter().all(|p| p.starts_with(path)), "{size} bytes: {paths:?}");
+        }
     }
 }
 
