@@ -14,7 +14,7 @@
 //! record ──▶ thread ──▶ stream ──▶ region (shared memory)
 //!    │          ▲
 //!    └──▶ unwind::walk ──▶ unwind::rules ──▶ unwind::cfi        process: start, fork, end
-//!              └─────────▶ nodes ──▶ modules
+//!              └─────────▶ nodes ──▶ modules ◀── unloading
 //! ```
 #![no_std]
 
@@ -34,5 +34,6 @@ pub mod stream;
 pub mod sys;
 pub mod thread;
 pub mod tls;
+pub mod unloading;
 pub mod unwind;
 pub mod verify;

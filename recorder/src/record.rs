@@ -9,7 +9,7 @@
 //! address may have come from another thread just now, and its free must not be stamped before its allocation.
 
 use core::sync::atomic::{
-    AtomicBool, AtomicUsize,
+    AtomicUsize,
     Ordering::{Relaxed, SeqCst},
     compiler_fence,
 };
@@ -21,7 +21,7 @@ use crate::process::{self, Process};
 use crate::thread::{self, ThreadState};
 use crate::tls::{Tls, tls};
 use crate::unwind::walk;
-use crate::{elf, sys};
+use crate::{elf, sys, unloading};
 
 /// Where a hook was called: the registers that unwinding starts from.
 #[derive(Clone, Copy, Debug)]
@@ -476,7 +476,7 @@ pub fn operator_made(address: *mut u8, size: usize, entry: Entry) {
 /// Another `malloc` comes before the hook: nothing that goes through it is seen.
 #[cold]
 pub fn bypassed() {
-    IS_BYPASSED.store(true, Relaxed);
+    unloading::loader_is_not_seen();
     if let Some(process) = process::current() {
         process.lose(LossReason::Bypassed, 1);
         // Makes a stream, which begins by saying what program this is.
@@ -561,44 +561,4 @@ pub fn mark(name: &[u8], entry: Entry) {
     let wait = session.may_wait();
     session.state.stream.mark(session.process, name, tsc, wait);
     session.end();
-}
-
-/// Size of the elements of the loader's per-thread tables (`dtv_t`), which it allocates for every thread.
-const DTV_ELEMENT: usize = 16;
-
-/// Whether this `calloc` of elements of `size` bytes comes from the loader, which may be about to map an object: then
-/// [`forget_gone`] must come before.
-#[inline(always)]
-#[must_use]
-pub fn may_precede_mapping(size: usize, entry: Entry) -> bool {
-    // SAFETY: the processor pushed the return address there.
-    let caller = unsafe { *(entry.sp as *const usize) };
-    process::recorded().modules.is_in_loader(caller) && size != DTV_ELEMENT
-}
-
-/// The recorded process, started if need be; what is missed while it is just being started is no event.
-fn started() -> Option<&'static Process> {
-    if process::epoch() == 0 { start() } else { process::current() }
-}
-
-/// Code may be gone, and other code about to lie where it lay.
-#[cold]
-#[inline(never)]
-pub fn forget_gone() {
-    if let Some(process) = started() {
-        process.modules.forget_gone(process);
-    }
-}
-
-/// Whether the loader's `calloc` goes past the hook.
-static IS_BYPASSED: AtomicBool = AtomicBool::new(false);
-
-/// The program mapped `size` bytes at `address`, perhaps where a module lay.
-pub fn mapped_over(address: usize, size: usize) {
-    if let Some(process) = started() {
-        process.modules.forget_in(process, address, address.saturating_add(size));
-        if IS_BYPASSED.load(Relaxed) {
-            process.modules.forget_gone(process);
-        }
-    }
 }

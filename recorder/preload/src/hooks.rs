@@ -8,6 +8,7 @@ use core::arch::naked_asm;
 use core::ffi::{CStr, c_char, c_int, c_long, c_void};
 
 use tmq_recorder::record::{self, Entry};
+use tmq_recorder::unloading;
 use tmq_wire::record::Kind;
 
 use crate::{operators, real};
@@ -52,8 +53,8 @@ hooks! {
         record::allocating(Kind::Malloc, size, entry, move || unsafe { real::malloc(size) })
     }
     calloc(count: usize, size: usize) -> *mut u8, "rdx", "rcx", |entry| {
-        if record::may_precede_mapping(size, entry) {
-            record::forget_gone();
+        if unloading::may_precede_mapping(size, entry) {
+            unloading::forget_gone();
         }
         let bytes = count.wrapping_mul(size);
         record::allocating(Kind::Calloc, bytes, entry, move || unsafe { real::calloc(count, size) })
@@ -123,7 +124,7 @@ hooks! {
     }
     dlclose(handle: *mut c_void) -> c_int, "rsi", "rdx", |_entry| {
         let result = unsafe { real::dlclose(handle) };
-        record::forget_gone();
+        unloading::forget_gone();
         operators::forget_late();
         result
     }
@@ -177,7 +178,7 @@ unsafe extern "C" fn mmap_body(
     // SAFETY: the arguments are the caller's.
     let p = unsafe { real::mmap(address, size, protection, flags, fd, offset) };
     if p as isize != -1 {
-        record::mapped_over(p as usize, size);
+        unloading::mapped_over(p as usize, size);
         if flags & MAP_ANONYMOUS != 0 {
             record::mapped(p, size, Entry { sp, bp });
         }
@@ -200,7 +201,7 @@ unsafe extern "C" fn mremap_body(
         // SAFETY: the arguments are the caller's.
         result = unsafe { real::mremap(old, old_size, size, flags, new) };
         if result as isize != -1 {
-            record::mapped_over(result as usize, size);
+            unloading::mapped_over(result as usize, size);
         }
         (result as isize != -1).then_some(result)
     });
