@@ -6,7 +6,8 @@
 //! loader unloads on its own behalf too. Before it maps an object it makes an entry for it by `calloc`, which is a hook:
 //! what is gone by then is forgotten there ([`Modules::forget_gone`]). The loader's lock keeps the order: an object that
 //! was unmapped before is gone from its tables, and no other can come before that `calloc` returns. Memory that the
-//! program maps itself is looked at when it is mapped. After `dlclose` the same is done, which is early and not needed.
+//! program maps itself is looked at when it is mapped. After `dlclose` the same is done: all that can be where another
+//! `malloc` keeps the loader's `calloc` from the hook.
 //!
 //! When a module comes to lie where another one was, the generation changes, and with it every key of the
 //! calling-context tree, so that an old node is never taken for new code at the same address. A module that comes back

@@ -2,8 +2,9 @@
 //!
 //! Four comparisons. A walk finds what the branches of the memo got wrong. The walk without any cache finds what the prefix
 //! validation got wrong. The build-ids of the code that the frames are in, read anew, find what the table of modules got
-//! wrong. framehop, which reads the same tables by other code, finds what the rules got wrong; where it is known to end early or to err (signal frames,
-//! realigned stacks, code without tables; mstange/framehop issues 31 and 48) only the frames before that are compared.
+//! wrong. framehop, which reads the same tables by other code, finds what the rules got wrong; where it is known to end
+//! early or to err (signal frames, realigned stacks, code without tables; mstange/framehop issues 31 and 48) only the
+//! frames before that are compared.
 
 use alloc::boxed::Box;
 use core::ops::ControlFlow;
