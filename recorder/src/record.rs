@@ -7,6 +7,10 @@
 //! A stamp taken too early because the processor runs ahead does no harm after an allocation: it has its memory through a
 //! lock of the allocator, and the collector allows for the few nanoseconds that this may take. Before a free it would: the
 //! address may have come from another thread just now, and its free must not be stamped before its allocation.
+//!
+//! The program's code and this one compete for the processor's caches for instructions, so what every event executes is
+//! short, what few do lies in functions of their own, and all of the former, [`walk`] and the hooks' stubs included, lies
+//! side by side in the section `.text.tmq_hot`: spread over the library, it met in the same few sets of the cache.
 
 use core::sync::atomic::{
     AtomicUsize,
@@ -32,9 +36,8 @@ pub struct Entry {
     pub bp: u64,
 }
 
-/// A hook under way: holds the thread's state until [`Session::end`].
+/// A hook under way in the recorded process: holds the thread's state until [`Session::end`].
 struct Session {
-    process: &'static Process,
     state: &'static mut ThreadState,
 }
 
@@ -64,7 +67,7 @@ fn begin_for(entry: Entry, for_blocks: bool) -> Option<Session> {
         let state = unsafe { &mut *state };
         if state.epoch == process::epoch() && state.entry_sp.load(Relaxed) == 0 {
             state.enter(entry.sp);
-            return Some(Session { process: process::recorded(), state });
+            return Some(Session { state });
         }
     }
     begin_slow(tls, entry, for_blocks)
@@ -139,7 +142,7 @@ fn open_session(t: &mut Tls, entry: Entry) -> Option<Session> {
         state.forget_stacks();
     }
     state.enter(entry.sp);
-    Some(Session { process, state })
+    Some(Session { state })
 }
 
 impl Session {
@@ -149,18 +152,13 @@ impl Session {
     }
 
     #[inline(always)]
-    fn may_wait(&self) -> bool {
-        self.state.level == 0
-    }
-
-    #[inline(always)]
     fn stack(&mut self, entry: Entry) -> u32 {
-        walk::capture(self.process, self.state, entry.sp, entry.bp)
+        walk::capture(process::recorded(), self.state, entry.sp, entry.bp)
     }
 
     #[inline(always)]
     fn free_stack(&mut self, entry: Entry) -> u32 {
-        if self.process.free_stacks.load(Relaxed) == 0 { NO_STACK } else { self.stack_of_free(entry) }
+        if process::recorded().free_stacks.load(Relaxed) == 0 { NO_STACK } else { self.stack_of_free(entry) }
     }
 
     #[cold]
@@ -169,37 +167,64 @@ impl Session {
         self.stack(entry)
     }
 
+    /// Makes room for records that belong together, of so many slots with what they may need besides. False: there is none,
+    /// and what was begun is ended.
+    #[inline(always)]
+    fn reserve(&mut self, slots: usize) -> bool {
+        let has_room = self.state.stream.has_room(slots) || self.next_chunk();
+        if !has_room {
+            self.state.stream.cancel();
+        }
+        has_room
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn next_chunk(&mut self) -> bool {
+        let may_wait = self.state.may_wait();
+        self.state.stream.next_chunk(process::recorded(), may_wait)
+    }
+
+    /// Records what an allocation function handed out, and ends the hook.
+    #[inline(always)]
+    fn allocation(mut self, kind: Kind, address: u64, size: u64, entry: Entry) {
+        if !lose_address(address) {
+            self.state.stream.begin();
+            let tsc = sys::rdtsc();
+            let stack = self.stack(entry);
+            self.write(kind, address, size, stack, tsc);
+        }
+        self.end();
+    }
+
     /// Writes one event with a stamp that was taken since `begin` of the stream.
     #[inline(always)]
     fn write(&mut self, kind: Kind, address: u64, size: u64, stack: u32, tsc: u64) {
-        let wait = self.may_wait();
-        if self.state.stream.reserve(self.process, 4, wait) {
+        if self.reserve(4) {
             self.state.stream.event(kind, address, size, stack, tsc);
             self.state.stream.finish();
-        } else {
-            self.state.stream.cancel();
         }
     }
 
     /// Writes two events that belong together.
+    #[inline(always)]
     fn write_pair(&mut self, old: (Kind, u64, u64, u32, u64), new: (Kind, u64, u64, u32, u64)) {
-        let wait = self.may_wait();
-        if self.state.stream.reserve(self.process, 8, wait) {
+        if self.reserve(8) {
             self.state.stream.event(old.0, old.1, old.2, old.3, old.4);
             self.state.stream.event(new.0, new.1, new.2, new.3, new.4);
             self.state.stream.finish();
-        } else {
-            self.state.stream.cancel();
         }
     }
+}
 
-    fn lose_address(&mut self, address: u64) -> bool {
-        let outside = address >> ADDRESS_BITS != 0;
-        if outside {
-            self.process.lose(LossReason::AddressRange, 1);
-        }
-        outside
+/// Whether an address is one that records cannot hold, which is counted.
+#[inline(always)]
+fn lose_address(address: u64) -> bool {
+    let outside = address >> ADDRESS_BITS != 0;
+    if outside {
+        process::recorded().lose(LossReason::AddressRange, 1);
     }
+    outside
 }
 
 /// Whether an allocation of `size` bytes passes by without being part of the sample; none does in exact mode.
@@ -216,18 +241,11 @@ fn passes(size: usize) -> bool {
     }
 }
 
-/// Whether an allocation of `size` bytes that did not pass is to be recorded.
-#[inline(always)]
-fn is_due(size: usize) -> bool {
-    // SAFETY: the block belongs to this thread.
-    let t = unsafe { &mut *tls() };
-    t.is_exact || is_due_slow(t, size)
-}
-
+/// Whether an allocation of `size` bytes that did not pass is to be recorded, where that is not known to be the case for all.
 /// Consumes the sample that is due and draws the distance to the next.
 #[cold]
 #[inline(never)]
-fn is_due_slow(t: &mut Tls, size: usize) -> bool {
+fn is_due(t: &mut Tls, size: usize) -> bool {
     if process::is_off() {
         return false;
     }
@@ -259,8 +277,12 @@ fn stamp_before() -> u64 {
 /// `address` was handed out by an allocation function.
 #[inline(always)]
 pub fn allocated(kind: Kind, address: *mut u8, size: usize, entry: Entry) {
-    if !address.is_null() && !passes(size) && is_due(size) {
-        record_allocation(kind, address as u64, size as u64, entry);
+    if !address.is_null() && !passes(size) {
+        // SAFETY: the block belongs to this thread.
+        let t = unsafe { &mut *tls() };
+        if t.is_exact || is_due(t, size) {
+            record_allocation(kind, address as u64, size as u64, entry);
+        }
     }
 }
 
@@ -272,8 +294,28 @@ pub fn allocating(kind: Kind, size: usize, entry: Entry, real: impl FnOnce() -> 
 }
 
 #[inline(never)]
+// SAFETY: a section of code.
+#[unsafe(link_section = ".text.tmq_hot")]
 fn allocating_maybe_due(kind: Kind, size: usize, entry: Entry, real: impl FnOnce() -> *mut u8) -> *mut u8 {
-    let is_due = is_due(size);
+    // SAFETY: the block belongs to this thread.
+    if unsafe { !(*tls()).is_exact } {
+        return allocating_sampled(kind, size, entry, real);
+    }
+    let address = real();
+    if !address.is_null()
+        && let Some(session) = begin(entry)
+    {
+        session.allocation(kind, address as u64, size as u64, entry);
+    }
+    address
+}
+
+/// The same in sampled mode, and where the mode is not yet known.
+#[cold]
+#[inline(never)]
+fn allocating_sampled(kind: Kind, size: usize, entry: Entry, real: impl FnOnce() -> *mut u8) -> *mut u8 {
+    // SAFETY: the block belongs to this thread.
+    let is_due = is_due(unsafe { &mut *tls() }, size);
     let address = real();
     if is_due && !address.is_null() {
         record_allocation(kind, address as u64, size as u64, entry);
@@ -281,46 +323,55 @@ fn allocating_maybe_due(kind: Kind, size: usize, entry: Entry, real: impl FnOnce
     address
 }
 
-#[inline(always)]
+#[inline(never)]
 fn record_allocation(kind: Kind, address: u64, size: u64, entry: Entry) {
-    let Some(mut session) = begin(entry) else { return };
-    if !session.lose_address(address) && mark_sampled(&session, address) {
-        session.state.stream.begin();
-        let tsc = sys::rdtsc();
-        let stack = session.stack(entry);
-        session.write(kind, address, size, stack, tsc);
+    let Some(session) = begin(entry) else { return };
+    if mark_sampled(address) {
+        session.allocation(kind, address, size, entry);
+    } else {
+        session.end();
     }
-    session.end();
 }
 
 /// In sampled mode, notes that this block's free is wanted.
-#[inline(always)]
-fn mark_sampled(session: &Session, address: u64) -> bool {
-    let sampler = &session.process.sampler;
-    if !sampler.is_sampling() || sampler.insert(address) {
+fn mark_sampled(address: u64) -> bool {
+    let process = process::recorded();
+    if !process.sampler.is_sampling() || process.sampler.insert(address) {
         return true;
     }
-    session.process.lose(LossReason::NoMemory, 1);
+    process.lose(LossReason::NoMemory, 1);
     false
 }
 
-/// Whether the free of `address` must be recorded.
-#[inline(always)]
-fn is_wanted(address: u64) -> bool {
-    // Exact, or not recorded (then `begin` says so).
-    let sampler = &process::recorded().sampler;
-    !sampler.is_sampling() || (process::current().is_some() && sampler.remove(address))
-}
-
-/// Gives a block back: records it and calls `real`.
+/// Gives a block back: records it and calls `real`. In sampled mode, a block that is not part of the sample is a jump to
+/// `real`.
 #[inline(always)]
 pub fn freeing(address: *mut u8, entry: Entry, real: impl FnOnce()) {
-    if process::recorded().sampler.passed(address as u64) { real() } else { freeing_maybe_wanted(address, entry, real) }
+    let sampler = &process::recorded().sampler;
+    if !sampler.is_sampling() {
+        freeing_exact(address, entry, real);
+    } else if sampler.is_left_out(address as u64) {
+        real();
+    } else {
+        freeing_sampled(address, entry, real);
+    }
 }
 
+/// In exact mode, or not recorded (then `begin` says so).
 #[inline(never)]
-fn freeing_maybe_wanted(address: *mut u8, entry: Entry, real: impl FnOnce()) {
-    if !address.is_null() && is_wanted(address as u64) {
+// SAFETY: a section of code.
+#[unsafe(link_section = ".text.tmq_hot")]
+fn freeing_exact(address: *mut u8, entry: Entry, real: impl FnOnce()) {
+    if !address.is_null() {
+        record_free(address as u64, entry);
+    }
+    real();
+}
+
+#[cold]
+#[inline(never)]
+fn freeing_sampled(address: *mut u8, entry: Entry, real: impl FnOnce()) {
+    if !address.is_null() && process::current().is_some_and(|process| process.sampler.remove(address as u64)) {
         record_free(address as u64, entry);
     }
     real();
@@ -330,7 +381,7 @@ fn freeing_maybe_wanted(address: *mut u8, entry: Entry, real: impl FnOnce()) {
 #[inline(always)]
 fn record_free(address: u64, entry: Entry) {
     let Some(mut session) = begin(entry) else { return };
-    if !session.lose_address(address) {
+    if !lose_address(address) {
         session.state.stream.begin();
         let tsc = stamp_before();
         let stack = session.free_stack(entry);
@@ -352,6 +403,8 @@ pub fn reallocating(old: *mut u8, size: usize, entry: Entry, real: impl FnOnce()
 }
 
 #[inline(never)]
+// SAFETY: a section of code.
+#[unsafe(link_section = ".text.tmq_hot")]
 fn reallocating_maybe_wanted(old: *mut u8, size: usize, entry: Entry, real: impl FnOnce() -> *mut u8) -> *mut u8 {
     if process::is_off() {
         return real();
@@ -366,7 +419,7 @@ fn reallocating_maybe_wanted(old: *mut u8, size: usize, entry: Entry, real: impl
     if !new.is_null() {
         let after = sys::rdtsc();
         let stack = session.stack(entry);
-        let free_stack = if session.process.free_stacks.load(Relaxed) == 0 { NO_STACK } else { stack };
+        let free_stack = if process::recorded().free_stacks.load(Relaxed) == 0 { NO_STACK } else { stack };
         session.write_pair(
             (Kind::ReallocOld, old as u64, 0, free_stack, before),
             (Kind::ReallocNew, new as u64, size as u64, stack, after),
@@ -493,7 +546,7 @@ pub fn mapped(address: *mut u8, size: usize, entry: Entry) {
         return;
     }
     let Some(mut session) = begin_for(entry, false) else { return };
-    if !session.lose_address(address as u64) {
+    if !lose_address(address as u64) {
         session.state.stream.begin();
         let tsc = sys::rdtsc();
         let stack = session.stack(entry);
@@ -514,7 +567,7 @@ pub fn unmapping(address: *mut u8, size: usize, entry: Entry, real: impl FnOnce(
     };
     session.state.stream.begin();
     let before = stamp_before();
-    if real() && !session.lose_address(address as u64) {
+    if real() && !lose_address(address as u64) {
         let stack = session.free_stack(entry);
         session.write(Kind::Munmap, address as u64, size as u64, stack, before);
     } else {
@@ -536,7 +589,7 @@ pub fn remapping(old: (*mut u8, usize), size: usize, entry: Entry, real: impl Fn
     session.state.stream.begin();
     let before = stamp_before();
     match real() {
-        Some(new) if !session.lose_address(new as u64) => {
+        Some(new) if !lose_address(new as u64) => {
             let after = sys::rdtsc();
             let stack = session.stack(entry);
             session.write_pair(
@@ -558,7 +611,7 @@ pub fn mark(name: &[u8], entry: Entry) {
     let Some(session) = begin(entry) else { return };
     session.state.stream.begin();
     let tsc = stamp_before();
-    let wait = session.may_wait();
-    session.state.stream.mark(session.process, name, tsc, wait);
+    let may_wait = session.state.may_wait();
+    session.state.stream.mark(process::recorded(), name, tsc, may_wait);
     session.end();
 }

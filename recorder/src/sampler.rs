@@ -106,8 +106,15 @@ impl Sampler {
     #[inline(always)]
     #[must_use]
     pub fn passed(&self, address: u64) -> bool {
+        self.is_sampling() && self.is_left_out(address)
+    }
+
+    /// Whether the block at `address` is certainly not part of the sample that is recorded.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_left_out(&self, address: u64) -> bool {
         // Whoever sees the interval sees the tables: they are stored before it, and x86_64 keeps both in order.
-        self.is_sampling() && self.counter(address).load(Relaxed) == 0
+        self.counter(address).load(Relaxed) == 0
     }
 
     /// Whether the block at `address` was sampled; forgets it.

@@ -88,13 +88,16 @@ impl Stream {
         self.header.inflight.store(0, Release);
     }
 
-    /// Makes room for `slots` more slots, taking a new chunk if need be. False: there is none, drop the record.
+    /// Whether the chunk has room for `slots` more slots, and what they may need besides.
     #[inline(always)]
-    pub fn reserve(&mut self, process: &Process, slots: usize, may_wait: bool) -> bool {
-        if self.position + slots + MAX_COMMIT_SLOTS <= CHUNK_SLOTS {
-            return true;
-        }
-        self.next_chunk(process, may_wait)
+    #[must_use]
+    pub fn has_room(&self, slots: usize) -> bool {
+        self.position + slots + MAX_COMMIT_SLOTS <= CHUNK_SLOTS
+    }
+
+    /// Makes room for `slots` more slots, taking a new chunk if need be. False: there is none, drop the record.
+    fn reserve(&mut self, process: &Process, slots: usize, may_wait: bool) -> bool {
+        self.has_room(slots) || self.next_chunk(process, may_wait)
     }
 
     /// Takes the first chunk, so that the first record can show a bound before its stamp is taken (layout rule 4). Without
@@ -106,9 +109,10 @@ impl Stream {
         self.cancel();
     }
 
+    /// Takes a new chunk. False: there is none, drop the record, which is counted.
     #[cold]
     #[inline(never)]
-    fn next_chunk(&mut self, process: &Process, may_wait: bool) -> bool {
+    pub fn next_chunk(&mut self, process: &Process, may_wait: bool) -> bool {
         let changed = self.change_chunk(process, may_wait);
         if !changed {
             self.drop_records(process, LossReason::NoChunk, 1);
@@ -186,17 +190,28 @@ impl Stream {
         self.position += 1;
     }
 
-    /// Writes an event; room must have been reserved. Stamps that run backwards (another processor's counter is a little
-    /// behind) are written as the last one.
+    /// Writes an event; there must be room. Stamps that run backwards (another processor's counter is a little behind) are
+    /// written as the last one.
     #[inline(always)]
     pub fn event(&mut self, kind: Kind, address: u64, size: u64, stack: u32, tsc: u64) {
         let tsc = tsc.max(self.last_tsc);
-        let mut dt = tsc - self.last_tsc;
+        let dt = tsc - self.last_tsc;
+        self.last_tsc = tsc;
+        if dt >> DT_BITS | size >> SIZE_BITS == 0 {
+            self.put(record::event(kind, address, size, stack, dt));
+        } else {
+            self.wide_event(kind, address, size, stack, dt);
+        }
+    }
+
+    /// Writes an event whose size or distance from the last stamp does not fit.
+    #[cold]
+    #[inline(never)]
+    fn wide_event(&mut self, kind: Kind, address: u64, size: u64, stack: u32, mut dt: u64) {
         if dt >> DT_BITS != 0 {
-            self.put(record::time(tsc));
+            self.put(record::time(self.last_tsc));
             dt = 0;
         }
-        self.last_tsc = tsc;
         if size >> SIZE_BITS != 0 {
             self.put(record::extend(size));
         }

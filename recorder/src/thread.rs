@@ -63,6 +63,12 @@ impl ThreadState {
         self.memo.clear();
     }
 
+    /// Whether the program may be held up until there is room for a record: not in a signal handler.
+    #[must_use]
+    pub fn may_wait(&self) -> bool {
+        self.level == 0
+    }
+
     /// None is.
     #[inline(always)]
     pub fn leave(&self) {

@@ -13,12 +13,14 @@ use tmq_wire::record::Kind;
 
 use crate::{operators, real};
 
-/// Declares exported functions: `name(arguments) -> result, registers of the two extra arguments, { body }`.
+/// Declares exported functions: `name(arguments) -> result, registers of the two extra arguments, { body }`, with attributes
+/// for stub and body.
 macro_rules! hooks {
-    ($( $name:ident ( $($arg:ident: $ty:ty),* ) -> $ret:ty, $sp:literal, $bp:literal, |$entry:ident| $body:block )*) => {
+    ($( $(#[$attribute:meta])* $name:ident ( $($arg:ident: $ty:ty),* ) -> $ret:ty, $sp:literal, $bp:literal, |$entry:ident| $body:block )*) => {
         $(
             #[unsafe(no_mangle)]
             #[unsafe(naked)]
+            $(#[$attribute])*
             unsafe extern "C" fn $name($(_: $ty),*) -> $ret {
                 // SAFETY: two caller-saved registers that carry no argument of this function are set, then the body is
                 // entered as if it had been called.
@@ -37,6 +39,7 @@ macro_rules! hooks {
         mod body {
             use super::*;
             $(
+                $(#[$attribute])*
                 pub(super) unsafe extern "C" fn $name($($arg: $ty,)* sp: usize, bp: u64) -> $ret {
                     let $entry = Entry { sp, bp };
                     $body
@@ -47,11 +50,13 @@ macro_rules! hooks {
 }
 
 // SAFETY (of every `unsafe` below): the arguments are the caller's, handed on unchanged, under the contract of the
-// function that it called.
+// function that it called. The section is one of code: see `record`.
 hooks! {
+    #[unsafe(link_section = ".text.tmq_hot")]
     malloc(size: usize) -> *mut u8, "rsi", "rdx", |entry| {
         record::allocating(Kind::Malloc, size, entry, move || unsafe { real::malloc(size) })
     }
+    #[unsafe(link_section = ".text.tmq_hot")]
     calloc(count: usize, size: usize) -> *mut u8, "rdx", "rcx", |entry| {
         if unloading::may_precede_mapping(size, entry) {
             unloading::forget_gone();
@@ -59,6 +64,7 @@ hooks! {
         let bytes = count.wrapping_mul(size);
         record::allocating(Kind::Calloc, bytes, entry, move || unsafe { real::calloc(count, size) })
     }
+    #[unsafe(link_section = ".text.tmq_hot")]
     realloc(old: *mut u8, size: usize) -> *mut u8, "rdx", "rcx", |entry| {
         record::reallocating(old, size, entry, move || unsafe { real::realloc(old, size) })
     }
@@ -69,17 +75,18 @@ hooks! {
             None => unsafe { real::reallocarray(old, count, size) },
         }
     }
+    #[unsafe(link_section = ".text.tmq_hot")]
     free(address: *mut u8) -> (), "rsi", "rdx", |entry| {
-        record::freeing(address, entry, move || unsafe { real::free(address) });
+        unsafe { free_block(address, entry) };
     }
     cfree(address: *mut u8) -> (), "rsi", "rdx", |entry| {
-        record::freeing(address, entry, move || unsafe { real::free(address) });
+        unsafe { free_block(address, entry) };
     }
     free_sized(address: *mut u8, _size: usize) -> (), "rdx", "rcx", |entry| {
-        record::freeing(address, entry, move || unsafe { real::free(address) });
+        unsafe { free_block(address, entry) };
     }
     free_aligned_sized(address: *mut u8, _alignment: usize, _size: usize) -> (), "rcx", "r8", |entry| {
-        record::freeing(address, entry, move || unsafe { real::free(address) });
+        unsafe { free_block(address, entry) };
     }
     posix_memalign(out: *mut *mut u8, alignment: usize, size: usize) -> c_int, "rcx", "r8", |entry| {
         let result = unsafe { real::posix_memalign(out, alignment, size) };
@@ -128,6 +135,16 @@ hooks! {
         operators::forget_late();
         result
     }
+}
+
+/// Gives a block back. One function for all its names, so that the code is there once.
+///
+/// # Safety
+/// As for the function of the C library.
+#[inline(always)]
+unsafe fn free_block(address: *mut u8, entry: Entry) {
+    // SAFETY: the caller vouches for the address.
+    record::freeing(address, entry, move || unsafe { real::free(address) });
 }
 
 /// Stubs of functions with so many arguments that the two extra ones go on the stack, as arguments seven and eight.

@@ -13,6 +13,10 @@ pub const MAX_FRAMES: usize = 8192;
 const FIRST_CAPACITY: usize = 64;
 /// Most words that one frame is read from: pc, rbp, stack pointer.
 const CHECKS_PER_FRAME: usize = 3;
+/// Checks that are compared with one branch instruction.
+const GROUP: usize = 4;
+/// Checks that always hold, below the first: so many that any number of checks can be compared in groups.
+const PADDING: usize = GROUP - 1;
 
 /// What a frame's rule does with the rbp that the frame resumes with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,12 +121,16 @@ pub(super) struct Found {
 /// A word that the last walk read: its address and its value.
 type Check = [u64; 2];
 
+/// What the checks of [`PADDING`] are about.
+static ZERO: u64 = 0;
+
 /// The frames of a thread's last stack, outermost first, and room for the fresh ones of the next.
 #[derive(Debug)]
 pub struct Chain {
     frames: *mut Frame,
     fresh: *mut Frame,
-    /// What was read to find `frames`, in their order: everything that must be equal for them to be equal.
+    /// What was read to find `frames`, in their order: everything that must be equal for them to be equal. Below it lies
+    /// [`PADDING`].
     checks: *mut Check,
     capacity: usize,
     pub(super) len: usize,
@@ -222,14 +230,16 @@ impl Chain {
         if capacity > MAX_FRAMES * 2 {
             return false;
         }
-        let bytes = capacity * (2 * size_of::<Frame>() + CHECKS_PER_FRAME * size_of::<Check>());
+        let bytes = capacity * 2 * size_of::<Frame>() + (capacity * CHECKS_PER_FRAME + PADDING) * size_of::<Check>();
         let Some(memory) = arena::map(bytes) else { return false };
         let frames = memory.cast::<Frame>();
         // SAFETY: the three arrays fit the new mapping; the old ones hold `capacity` items each, not all of them written,
         // which copying raw memory does not mind.
         unsafe {
             let fresh = frames.add(capacity);
-            let checks = fresh.add(capacity).cast::<Check>();
+            let padding = fresh.add(capacity).cast::<Check>();
+            (0..PADDING).for_each(|i| padding.add(i).write([&raw const ZERO as u64, ZERO]));
+            let checks = padding.add(PADDING);
             if self.capacity > 0 {
                 core::ptr::copy_nonoverlapping(self.frames, frames, self.capacity);
                 core::ptr::copy_nonoverlapping(self.fresh, fresh, self.capacity);
@@ -240,32 +250,58 @@ impl Chain {
         true
     }
 
+    /// How many words the frames below `top` were found by.
+    #[inline(always)]
+    fn checks_below(&self, top: usize) -> usize {
+        if top == 0 { 0 } else { self.frame(top - 1).checks as usize }
+    }
+
+    /// Whether check `index` does not hold: 0 if it does.
+    ///
+    /// # Safety
+    /// It must be one that was written or of the padding, and its address be readable.
+    #[inline(always)]
+    unsafe fn difference(&self, index: isize) -> u64 {
+        // SAFETY: the caller vouches for both.
+        unsafe {
+            let [slot, word] = *self.checks.offset(index);
+            read(slot as usize) ^ word
+        }
+    }
+
+    /// Whether the words of the frames below `top` are what they were.
+    #[inline(always)]
+    pub(super) fn is_unchanged_below(&self, top: usize) -> bool {
+        if !self.own {
+            return self.unchanged_below(top) == 0;
+        }
+        let mut left = self.checks_below(top).cast_signed();
+        while left > 0 {
+            // SAFETY: all words of a chain that is `own` lie in the thread's own stack and stay readable, also behind one
+            // that has changed; `left` is at least 1, and there is padding below the first.
+            let changed = unsafe {
+                self.difference(left - 1)
+                    | self.difference(left - 2)
+                    | self.difference(left - 3)
+                    | self.difference(left - 4)
+            };
+            if changed != 0 {
+                return false;
+            }
+            left -= GROUP.cast_signed();
+        }
+        true
+    }
+
     /// Compares the words of the frames below `top` with memory, from the most recent on; how many are left when one has
     /// changed, 0 if none has.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn unchanged_below(&self, top: usize) -> usize {
-        let count = if top == 0 { 0 } else { self.frame(top - 1).checks as usize };
-        let mut left = count;
-        let difference = |i: usize| {
-            // SAFETY: the first `count` checks were written. A checked address lies in the thread's own stack above the
-            // stack pointer, or, one by one from the leaf on, unwinding from scratch would read it too: all words above
-            // are equal, so it would be in the same states.
-            unsafe {
-                let [slot, word] = *self.checks.add(i);
-                read(slot as usize) ^ word
-            }
-        };
-        if self.own {
-            // Four at a time: independent loads and one branch.
-            while left >= 4 {
-                let i = left - 4;
-                if difference(i) | difference(i + 1) | difference(i + 2) | difference(i + 3) != 0 {
-                    break;
-                }
-                left -= 4;
-            }
-        }
-        while left > 0 && difference(left - 1) == 0 {
+        let mut left = self.checks_below(top);
+        // SAFETY: those below `left` were written. A checked address lies in the thread's own stack above the stack pointer,
+        // or, one by one from the leaf on, unwinding from scratch would read it too: all words above are equal, so it would
+        // be in the same states.
+        while left > 0 && unsafe { self.difference(left.cast_signed() - 1) } == 0 {
             left -= 1;
         }
         left
@@ -274,8 +310,7 @@ impl Chain {
     /// The words by which the frames from `first` to the one before `end` were found, outermost first.
     #[inline(always)]
     pub(super) fn checks_between(&self, first: usize, end: usize) -> &[Check] {
-        let count_below = |index: usize| if index == 0 { 0 } else { self.frame(index - 1).checks as usize };
-        let (from, to) = (count_below(first), count_below(end));
+        let (from, to) = (self.checks_below(first), self.checks_below(end));
         debug_assert!(from <= to);
         // SAFETY: the first `to` checks were written.
         unsafe { core::slice::from_raw_parts(self.checks.add(from), to - from) }

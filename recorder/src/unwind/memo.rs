@@ -11,12 +11,16 @@
 //! one function. So a branch is found by a hash not of the leaf's state alone but also of the words where the next return
 //! addresses lay when a stack with this leaf was first kept. What else may lie there now does no harm: it leads to no branch.
 
+use core::arch::asm;
+
 use super::chain::{Chain, Found, Frame, read};
 use crate::arena;
 use crate::nodes::Path;
 
 /// Words of a branch; with more, the stack is walked each time.
 const MAX_WORDS: usize = 16;
+/// Bytes of a word.
+const WORD: i64 = 8;
 /// Words that are compared with one branch instruction.
 const GROUP: usize = 4;
 /// Branches of leaves with the same hash.
@@ -33,7 +37,33 @@ const HINT_BITS: u32 = 8;
 
 const _: () = assert!(MAX_WORDS.is_multiple_of(GROUP));
 
-/// A leaf and its frames up to one of the chain.
+/// State of the hook's caller, from which unwinding starts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leaf {
+    /// Stack pointer when it resumes.
+    pub(super) sp: u64,
+    /// Return address.
+    pub(super) pc: u64,
+    pub(super) bp: u64,
+}
+
+impl Leaf {
+    /// The caller of a hook that was entered with stack pointer `sp`.
+    #[inline(always)]
+    pub(super) fn new(sp: usize, pc: u64, bp: u64) -> Self {
+        Self { sp: sp as u64 + 8, pc, bp }
+    }
+
+    /// It as a frame.
+    #[inline(always)]
+    pub(super) fn frame(self) -> Frame {
+        let Self { sp, pc, bp } = self;
+        Frame { pc_slot: sp as usize - 8, pc, bp, sp, ..Frame::EMPTY }
+    }
+}
+
+/// A leaf and its frames up to one of the chain. Most branches have few words, so a branch's first ones lie in its
+/// second cache line.
 #[derive(Debug)]
 #[repr(C, align(64))]
 struct Branch {
@@ -50,20 +80,27 @@ struct Branch {
     /// Node of the leaf.
     node: u32,
     path: Path,
-    /// Words compared, a multiple of [`GROUP`].
-    words: u32,
+    /// Groups of words that are compared.
+    groups: u32,
     bp_matters: bool,
     join_bp_matters: bool,
-    /// Distances of the words from the leaf's stack pointer.
-    offsets: [i32; MAX_WORDS],
+    /// Distances of the words from the leaf's stack pointer, in words.
+    offsets: [i16; MAX_WORDS],
     values: [u64; MAX_WORDS],
 }
 
 const _: () = assert!(size_of::<Branch>() == 256);
+const _: () = assert!(core::mem::offset_of!(Branch, values) + GROUP * size_of::<u64>() == 128);
 
 impl Branch {
+    /// Whether it has this leaf, and memory is as it was.
     #[inline(always)]
-    fn has_leaf(&self, leaf: &Frame) -> bool {
+    fn is_of(&self, leaf: Leaf) -> bool {
+        self.has_leaf(leaf) && self.is_unchanged()
+    }
+
+    #[inline(always)]
+    fn has_leaf(&self, leaf: Leaf) -> bool {
         self.sp == leaf.sp && self.pc == leaf.pc && (self.bp == leaf.bp || !self.bp_matters)
     }
 
@@ -83,15 +120,27 @@ impl Branch {
     /// Whether memory is as it was.
     #[inline(always)]
     fn is_unchanged(&self) -> bool {
-        let difference = |i: usize| {
-            let slot = self.sp.wrapping_add_signed(self.offsets[i].into());
-            // SAFETY: words of branches lie in the thread's own stack at or above the leaf's stack pointer, which is that
-            // of the hook under way (`has_leaf`), or are the return address right below it.
-            unsafe { read(slot as usize) ^ self.values[i] }
+        let groups = self.groups as usize;
+        debug_assert!(groups * GROUP <= MAX_WORDS);
+        // SAFETY: `put` never writes more groups than there is room for. (Slices of the arrays would tell the compiler how
+        // many these are at most, and it would write the loop out.)
+        let (offsets, values) = unsafe {
+            let offsets: *const [i16; GROUP] = self.offsets.as_ptr().cast();
+            let values: *const [u64; GROUP] = self.values.as_ptr().cast();
+            (core::slice::from_raw_parts(offsets, groups), core::slice::from_raw_parts(values, groups))
         };
-        (0..self.words as usize)
-            .step_by(GROUP)
-            .all(|i| difference(i) | difference(i + 1) | difference(i + 2) | difference(i + 3) == 0)
+        for (offsets, values) in offsets.iter().zip(values) {
+            let difference = |i: usize| {
+                let distance = isize::from(offsets[i]) * WORD as isize;
+                // SAFETY: words of branches lie in the thread's own stack at or above the leaf's stack pointer, which is
+                // that of the hook under way (`has_leaf`), or are the return address right below it.
+                unsafe { read((self.sp as usize).wrapping_add_signed(distance)) ^ values[i] }
+            };
+            if difference(0) | difference(1) | difference(2) | difference(3) != 0 {
+                return false;
+            }
+        }
+        true
     }
 }
 
@@ -111,12 +160,12 @@ const NO_HINT: Hint = Hint { sp: 0, pc: 0, offsets: [0; HASHED] };
 impl Hint {
     /// Where the hint for a leaf is.
     #[inline(always)]
-    fn place(leaf: &Frame) -> usize {
+    fn place(leaf: Leaf) -> usize {
         ((leaf.pc ^ leaf.sp.rotate_left(24)).wrapping_mul(FACTOR) >> (64 - HINT_BITS)) as usize
     }
 
     #[inline(always)]
-    fn is_for(&self, leaf: &Frame) -> bool {
+    fn is_for(&self, leaf: Leaf) -> bool {
         self.sp == leaf.sp && self.pc == leaf.pc
     }
 
@@ -146,6 +195,29 @@ struct Table {
     branches: [Branch; BRANCHES],
 }
 
+impl Table {
+    /// The branch of a leaf with the words that lie there.
+    #[inline(always)]
+    fn find(&self, tag: u64, leaf: Leaf) -> Option<&Branch> {
+        let set = set_of(tag);
+        let ways = opaque(WAYS);
+        // SAFETY: as many as a set has.
+        let tags = unsafe { core::slice::from_raw_parts(self.tags[set].as_ptr(), ways) };
+        let way = opaque(tags.iter().position(|&its| its == tag)?) % WAYS;
+        let branch = &self.branches[set * WAYS + way];
+        if branch.is_of(leaf) { Some(branch) } else { self.find_further(tag, leaf, way) }
+    }
+
+    /// The same, behind one of that tag with other words.
+    #[cold]
+    #[inline(never)]
+    fn find_further(&self, tag: u64, leaf: Leaf, way: usize) -> Option<&Branch> {
+        let set = set_of(tag);
+        let branches = self.tags[set].iter().zip(&self.branches[set * WAYS..]).skip(way + 1);
+        branches.filter(|(its, _)| **its == tag).map(|(_, branch)| branch).find(|branch| branch.is_of(leaf))
+    }
+}
+
 /// The branches of a thread.
 #[derive(Debug)]
 pub struct Memo {
@@ -160,6 +232,15 @@ impl Default for Memo {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The same number, of which the compiler knows nothing. If it knew the bound of a small loop it would write the loop out,
+/// and the recorder shares the processor's caches with the program, also those for instructions.
+#[inline(always)]
+fn opaque(mut number: usize) -> usize {
+    // SAFETY: there are no instructions.
+    unsafe { asm!("/* {0} */", inout(reg) number, options(nomem, nostack, pure, preserves_flags)) };
+    number
 }
 
 #[inline(always)]
@@ -196,7 +277,7 @@ impl Memo {
 
     /// The node and path of the stack that ends in `leaf`, if a branch and the chain prove it.
     #[inline(always)]
-    pub(super) fn find(&self, chain: &Chain, leaf: &Frame) -> Option<(u32, Path)> {
+    pub(super) fn find(&self, chain: &Chain, leaf: Leaf) -> Option<(u32, Path)> {
         if self.table.is_null() {
             return None;
         }
@@ -207,24 +288,15 @@ impl Memo {
             return None;
         }
         let tag = hint.tag();
-        let set = set_of(tag);
-        for way in 0..WAYS {
-            if table.tags[set][way] != tag {
-                continue;
-            }
-            let branch = &table.branches[set * WAYS + way];
-            if branch.has_leaf(leaf) && branch.is_unchanged() {
-                // Another branch with these words would lead to the same frame.
-                let is_proven = branch.hangs_on(chain) && chain.unchanged_below(branch.join as usize) == 0;
-                return is_proven.then_some((branch.node, branch.path));
-            }
-        }
-        None
+        let branch = table.find(tag, leaf)?;
+        // Another branch with these words would lead to the same frame.
+        let is_proven = branch.hangs_on(chain) && chain.is_unchanged_below(branch.join as usize);
+        is_proven.then_some((branch.node, branch.path))
     }
 
     /// Keeps the stack of the chain, which was walked down to its frame `join`, as a branch that leads to that frame.
     #[inline(always)]
-    pub(super) fn keep(&mut self, chain: &Chain, leaf: &Frame, join: usize, found: Found) {
+    pub(super) fn keep(&mut self, chain: &Chain, leaf: Leaf, join: usize, found: Found) {
         if self.table.is_null() {
             self.walks += 1;
             if self.walks < WALKS_BEFORE || !self.make_table() {
@@ -238,7 +310,7 @@ impl Memo {
     }
 
     #[inline(never)]
-    fn put(&mut self, chain: &Chain, leaf: &Frame, join: usize, found: Found, checks: &[[u64; 2]]) {
+    fn put(&mut self, chain: &Chain, leaf: Leaf, join: usize, found: Found, checks: &[[u64; 2]]) {
         // SAFETY: as in `clear`; nothing else refers to it now.
         let table = unsafe { &mut *self.table };
         let hint = &mut table.hints[Hint::place(leaf)];
@@ -261,19 +333,20 @@ impl Memo {
         let mut words = 0;
         // From the leaf on, so that stacks that differ are soon told apart.
         for &[slot, value] in checks.iter().rev() {
-            let Ok(offset) = i32::try_from(slot.wrapping_sub(leaf.sp)) else { return };
+            let distance = slot.wrapping_sub(leaf.sp).cast_signed();
+            let Some(offset) = i16::try_from(distance / WORD).ok().filter(|_| distance % WORD == 0) else { return };
             (branch.offsets[words], branch.values[words]) = (offset, value);
             words += 1;
         }
-        while !words.is_multiple_of(GROUP) {
+        while words == 0 || !words.is_multiple_of(GROUP) {
             // The return address of the leaf, which is compared already.
-            (branch.offsets[words], branch.values[words]) = (-8, leaf.pc);
+            (branch.offsets[words], branch.values[words]) = (-1, leaf.pc);
             words += 1;
         }
         (branch.sp, branch.pc, branch.bp, branch.bp_matters) = (leaf.sp, leaf.pc, leaf.bp, found.bp_matters);
         (branch.join, branch.join_node, branch.join_sp) = (join as u32, joined.node, joined.sp);
         (branch.join_bp, branch.join_bp_matters) = (joined.bp, joined.bp_matters);
-        (branch.node, branch.path, branch.words) = (found.node, found.path, words as u32);
+        (branch.node, branch.path, branch.groups) = (found.node, found.path, (words / GROUP) as u32);
         tags[way] = tag;
     }
 

@@ -17,6 +17,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use tmq_wire::record::{NO_STACK, ROOT_TRUNCATED};
 
 use super::chain::{BpUse, Found, Frame, MAX_FRAMES, read};
+use super::memo::Leaf;
 use super::step::{End, Step, is_verifying};
 use crate::nodes::{Key, Path};
 use crate::process::{self, Process};
@@ -35,38 +36,44 @@ pub fn capture(process: &Process, state: &mut ThreadState, sp: usize, bp: u64) -
     let pc = unsafe { read(sp) };
     // The whole stack is as it was at the last event: no frame is fresh. The chain holds stacks of the thread's own stack
     // only, so an equal stack pointer says that this is one.
-    let mut unchanged = None;
     if let Some(last) = state.chain.len.checked_sub(1) {
         let frame = state.chain.frame(last);
-        if frame.sp == sp as u64 + 8 && frame.pc == pc && (frame.bp == bp || !frame.bp_matters) && frame.flags == 0 {
-            let left = state.chain.unchanged_below(last);
-            if left == 0 && !is_verifying(process) {
-                return frame.node;
-            }
-            unchanged = Some(left);
+        let is_same_leaf =
+            frame.sp == sp as u64 + 8 && frame.pc == pc && (frame.bp == bp || !frame.bp_matters) && frame.flags == 0;
+        if is_same_leaf && state.chain.is_unchanged_below(last) && !is_verifying(process) {
+            return frame.node;
         }
     }
-    capture_changed(process, state, sp, pc, bp, unchanged)
+    capture_changed(process, state, sp, pc, bp)
 }
 
-/// The stack differs from the last one. `compared`: how many words are left behind those that are known to be equal, if
-/// the leaf is in the state of the last stack's.
+/// The stack differs from the last one.
 #[inline(never)]
-fn capture_changed(
-    process: &Process,
-    state: &mut ThreadState,
-    sp: usize,
-    pc: u64,
-    bp: u64,
-    compared: Option<usize>,
-) -> u32 {
-    let leaf = Frame { pc_slot: sp, pc, bp, sp: sp as u64 + 8, ..Frame::EMPTY };
+// SAFETY: a section of code.
+#[unsafe(link_section = ".text.tmq_hot")]
+fn capture_changed(process: &Process, state: &mut ThreadState, sp: usize, pc: u64, bp: u64) -> u32 {
+    // Nothing of a remembered stack depends on rules, so code that was unloaded meanwhile does not matter.
+    if state.bounds.contains(sp)
+        && process.max_depth.load(Relaxed) == 0
+        && !is_verifying(process)
+        && let Some((node, _)) = state.memo.find(&state.chain, Leaf::new(sp, pc, bp))
+    {
+        return node;
+    }
+    capture_new(process, state, sp, pc, bp)
+}
+
+/// The stack is none that is remembered; or that is to be verified.
+#[inline(never)]
+fn capture_new(process: &Process, state: &mut ThreadState, sp: usize, pc: u64, bp: u64) -> u32 {
+    let hook = Leaf::new(sp, pc, bp);
+    let leaf = hook.frame();
     let depth = process.max_depth.load(Relaxed) as usize;
     if state.bounds.contains(sp) && depth == 0 {
-        let remembered = state.memo.find(&state.chain, &leaf);
+        let remembered = if is_verifying(process) { state.memo.find(&state.chain, hook) } else { None };
         let mut node = match remembered {
             Some((node, _)) => node,
-            None => walk(process, state, &leaf, compared),
+            None => walk(process, state, &leaf),
         };
         if state.epoch != process::epoch() {
             node = walk_again(process, state, &leaf);
@@ -88,7 +95,7 @@ fn walk_again(process: &Process, state: &mut ThreadState, leaf: &Frame) -> u32 {
     state.epoch = process::epoch();
     state.forget_stacks();
     state.chain.deep_sp = 0;
-    walk(process, state, leaf, None)
+    walk(process, state, leaf)
 }
 
 #[cold]
@@ -104,7 +111,7 @@ fn count_down_to_verify(process: &Process, state: &mut ThreadState, leaf: Frame,
 
 /// Whether walking from `leaf` leads to the node that a branch said, and so that the chain holds its frames.
 fn is_same_as_walked(process: &Process, state: &mut ThreadState, leaf: &Frame, (node, path): (u32, Path)) -> bool {
-    let walked = walk(process, state, leaf, None);
+    let walked = walk(process, state, leaf);
     // Two threads may number the same node at the same time, each for itself.
     walked == node || state.chain.len.checked_sub(1).is_some_and(|last| state.chain.frame(last).path == path)
 }
@@ -127,7 +134,7 @@ pub fn compare_with_scratch(process: &Process, state: &mut ThreadState, leaf: &F
 
 /// The walk with prefix validation, on the thread's own stack.
 #[inline(always)]
-fn walk(process: &Process, state: &mut ThreadState, leaf: &Frame, mut compared: Option<usize>) -> u32 {
+fn walk(process: &Process, state: &mut ThreadState, leaf: &Frame) -> u32 {
     let own_high = state.bounds.high();
     let mut high = own_high;
     let mut top = state.chain.len;
@@ -152,8 +159,10 @@ fn walk(process: &Process, state: &mut ThreadState, leaf: &Frame, mut compared: 
             // other words than last time, so it counts as fresh.
             top -= 1;
             state.chain.fresh_pair(n).0.bp_use = state.chain.frame(top).bp_use;
-            let left = compared.take().unwrap_or_else(|| state.chain.unchanged_below(top));
-            let Some(last_changed) = left.checked_sub(1) else { break state.chain.root };
+            if state.chain.is_unchanged_below(top) {
+                break state.chain.root;
+            }
+            let last_changed = state.chain.unchanged_below(top) - 1;
             let changed = state.chain.frame_of_check(last_changed, top);
             let Some(last) = take_over(state, n, changed + 1..top) else { return deeper(process, state, leaf) };
             (n, top) = (last, changed + 1);
@@ -258,7 +267,7 @@ fn finish(
     }
     state.chain.len = base + n;
     if state.chain.own {
-        state.memo.keep(&state.chain, leaf, base, found);
+        state.memo.keep(&state.chain, Leaf { sp: leaf.sp, pc: leaf.pc, bp: leaf.bp }, base, found);
     }
     found.node
 }

@@ -34,7 +34,7 @@ fn interrupted(mode: &str, every: u32, options: &[&str]) -> (Recording, i64) {
 #[test]
 fn a_signal_at_every_instruction() {
     // Verification is ten times as many instructions.
-    let short = [("once", 211, &[][..]), ("all", 1, &[])];
+    let short = [("once", 151, &[][..]), ("all", 1, &[])];
     let all = [("once", 3, &[][..]), ("all", 1, &[]), ("all", 1, &["--verify=1"])];
     for &(mode, every, options) in if long() { &all[..] } else { &short } {
         let (recording, handled) = interrupted(mode, every, options);
