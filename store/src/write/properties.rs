@@ -1,7 +1,8 @@
 //! How each column is encoded: Parquet writer properties by table.
 //!
-//! Times and addresses rise and fall in small steps: DELTA_BINARY_PACKED. Ids, sizes and kinds take few values:
-//! dictionary. zstd(1) over both costs little and takes what is left. Tables that [`super::pages`] encodes say themselves how.
+//! Integers are DELTA_BINARY_PACKED: most rise and fall in small steps, and in tables of this size a dictionary, which has to
+//! look up each value, takes longer to make and saves less. Texts and sums take few values: dictionary. zstd(1) over both
+//! costs little and takes what is left. Tables that [`super::pages`] encodes say themselves how.
 
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::metadata::SortingColumn;
@@ -15,24 +16,6 @@ use crate::schema::Table;
 pub(super) const ROW_GROUP_ROWS: usize = 512 << 10;
 /// Rows per page: what page statistics can skip.
 const PAGE_ROWS: usize = 20_000;
-
-/// Encoding of one column.
-enum Code {
-    /// Differences of neighbours, bit-packed.
-    Delta,
-    /// Values in a dictionary.
-    Dictionary,
-}
-
-fn code(column: &str) -> Code {
-    let delta = column.ends_with("_ns") || column.ends_with("_bytes") || column.ends_with("_hash");
-    match column {
-        "address" | "offset" | "start_address" | "end_address" | "position" => Code::Delta,
-        "stack_id" | "frame_id" | "callsite_id" | "parent_id" | "module_id" => Code::Dictionary,
-        _ if delta => Code::Delta,
-        _ => Code::Dictionary,
-    }
-}
 
 /// The column by whose value rows of `table` are ordered.
 fn sorted_by(table: &Table) -> Option<usize> {
@@ -64,14 +47,11 @@ pub(super) fn writer_properties(table: &Table, rows: Option<usize>) -> WriterPro
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_statistics_enabled(EnabledStatistics::Page);
-    for column in table.columns {
-        let integers = (column.data_type)().is_integer();
-        if integers && matches!(code(column.name), Code::Delta) {
-            let path = ColumnPath::from(column.name);
-            builder = builder
-                .set_column_dictionary_enabled(path.clone(), false)
-                .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
-        }
+    for column in table.columns.iter().filter(|column| (column.data_type)().is_integer()) {
+        let path = ColumnPath::from(column.name);
+        builder = builder
+            .set_column_dictionary_enabled(path.clone(), false)
+            .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
     }
     if let Some(index) = sorted_by(table) {
         let column_idx = i32::try_from(index).unwrap_or(0);
