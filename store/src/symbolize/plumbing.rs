@@ -263,6 +263,14 @@ const RUST_BLANKET: &[&str] = &[
     "core::convert::TryInto<",
 ];
 
+/// The starts of names, sorted, but for those that begin with another one.
+static STARTS: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    let mut starts: Vec<&str> = FAMILIES.iter().flat_map(|family| family.prefixes).copied().collect();
+    starts.sort_unstable();
+    starts.dedup_by(|longer, shorter| longer.starts_with(*shorter));
+    starts
+});
+
 static EXACT: LazyLock<HashSet<&'static str>> =
     LazyLock::new(|| FAMILIES.iter().flat_map(|family| family.exact).copied().collect());
 
@@ -291,11 +299,17 @@ fn is_plumbing_file(file: &str) -> bool {
 fn is_known_function(name: &str) -> bool {
     let without_parameters = name.split_once('(').map_or(name, |(head, _)| head);
     EXACT.contains(without_parameters)
-        || FAMILIES.iter().flat_map(|family| family.prefixes).any(|start| name.starts_with(start))
+        || has_known_start(name)
         // A class's own operator new serves whoever says `new`.
         || name.contains("::operator new")
         // Inline namespaces carry the release: absl::lts_20240116::container_internal::…
         || (name.starts_with("absl::lts_") && name.contains("_internal::"))
+}
+
+fn has_known_start(name: &str) -> bool {
+    // Between a start of the name and the name itself lie only texts with the same start, of which there are none here.
+    let behind = STARTS.partition_point(|start| *start <= name);
+    behind.checked_sub(1).is_some_and(|last| name.starts_with(STARTS[last]))
 }
 
 fn is_rust_library(function: &str) -> bool {

@@ -1,6 +1,6 @@
 //! Real frames from real programs, sorted by a person.
 
-use super::{EXACT, FAMILIES, is_plumbing};
+use super::{EXACT, FAMILIES, has_known_start, is_plumbing};
 
 fn by_name(function: &str) -> bool {
     is_plumbing(function, None, None, "/usr/bin/app")
@@ -194,4 +194,18 @@ fn the_table_says_nothing_twice() {
         let covered: Vec<_> = EXACT.iter().filter(|name| name.starts_with(start)).collect();
         assert!(covered.is_empty(), "{start} makes {covered:?} superfluous");
     }
+}
+
+#[test]
+fn a_start_is_found_as_one_by_one() {
+    let starts: Vec<&str> = FAMILIES.iter().flat_map(|family| family.prefixes).copied().collect();
+    let one_by_one = |name: &str| starts.iter().any(|start| name.starts_with(start));
+    for start in &starts {
+        let shorter = &start[..start.len() - 1];
+        let around = [format!("{start}~"), format!("{start}\u{1}"), format!("{shorter}\u{7f}"), format!(" {start}")];
+        for name in around.iter().map(String::as_str).chain([*start, shorter]) {
+            assert_eq!(has_known_start(name), one_by_one(name), "{name}");
+        }
+    }
+    assert!(!has_known_start("") && !has_known_start("\u{10ffff}"));
 }
