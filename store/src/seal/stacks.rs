@@ -11,8 +11,8 @@ use super::output::Output;
 use crate::Error;
 use crate::ingest::{Code, ROOTS, SealProgress, Stack};
 use crate::recording::TableFile;
-use crate::schema::{CallsitesColumns, CallsitesRow, StackFramesRow, StacksColumns, StacksRow};
-use crate::write::StackFramesWriter;
+use crate::schema::{CallsitesColumns, CallsitesRow, StackFramesRow};
+use crate::write::{StackFramesWriter, StackQuality, StackRow, StacksWriter};
 
 /// How many stacks have which quality.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,7 +36,7 @@ pub(super) fn write(dir: &Path, code: &Code, frames: &Frames, progress: Progress
     progress(SealProgress::Table("stacks"));
     let paths = Paths::new(code, frames);
     let mut quality = Quality::default();
-    let mut stacks = Output::<StacksColumns>::create(dir);
+    let mut stacks = StacksWriter::create(dir)?;
     let mut positions = StackFramesWriter::create(dir)?;
     let mut first = FirstSeen::new(frames);
     let mut list = Vec::new();
@@ -49,30 +49,30 @@ pub(super) fn write(dir: &Path, code: &Code, frames: &Frames, progress: Progress
         collect_frames(code, frames, node, &mut list);
         let kind = paths.quality(node);
         quality.count(stack, kind);
-        let hash = list.iter().fold(Fnv::new(), |h, &f| h.bytes(&frames.all[f as usize].hash.to_le_bytes()));
-        let user_leaf = list.iter().copied().find(|&f| !frames.all[f as usize].is_plumbing).unwrap_or(list[0]);
-        stacks.buffer(list.len())?.push(StacksRow {
-            stack_id: id as i32,
-            stack_hash: hash.finish(),
-            callsite_id: paths.callsite(node),
-            depth: list.len() as i32,
-            leaf_frame_id: list[0] as i32,
-            user_leaf_frame_id: user_leaf as i32,
-            frames: list.iter().map(|&f| f as i32).collect(),
-            quality: kind,
-        });
-        for (position, &frame) in list.iter().enumerate() {
-            let is_first = first.see(id as u32, &frames.all[frame as usize]);
+        let mut hash = Fnv::new();
+        for (position, &number) in list.iter().enumerate() {
+            let frame = &frames.all[number as usize];
+            hash = hash.bytes(&frame.hash.to_le_bytes());
+            let is_first = first.see(id as u32, frame);
             positions.push(StackFramesRow {
                 stack_id: id as i32,
                 position: position as i32,
-                frame_id: frame as i32,
+                frame_id: number as i32,
                 is_first_line: is_first.line,
                 is_first_function: is_first.function,
                 is_first_file: is_first.file,
                 is_first_module: is_first.module,
             })?;
         }
+        let user_leaf = list.iter().copied().find(|&f| !frames.all[f as usize].is_plumbing).unwrap_or(list[0]);
+        let row = StackRow {
+            stack_id: id as i32,
+            stack_hash: hash.finish(),
+            callsite_id: paths.callsite(node),
+            user_leaf_frame_id: user_leaf as i32,
+            quality: kind,
+        };
+        stacks.push(row, &list)?;
     }
     let callsites = paths.write_callsites(dir, code, frames)?;
     Ok(Written { files: vec![stacks.finish()?, positions.finish()?, callsites], quality })
@@ -92,14 +92,14 @@ fn collect_frames(code: &Code, frames: &Frames, node: u32, list: &mut Vec<u32>) 
 }
 
 impl Quality {
-    fn count(&mut self, stack: &Stack, kind: &str) {
+    fn count(&mut self, stack: &Stack, kind: StackQuality) {
         self.stacks += 1;
         self.unresolved += u64::from(!matches!(stack, Stack::Known(_)));
         match kind {
-            "truncated" => self.truncated += 1,
-            "broken" => self.broken += 1,
-            "none" => self.none += 1,
-            _ => {}
+            StackQuality::Truncated => self.truncated += 1,
+            StackQuality::Broken => self.broken += 1,
+            StackQuality::None => self.none += 1,
+            StackQuality::Complete | StackQuality::Fallback => {}
         }
     }
 }
@@ -145,17 +145,17 @@ impl Paths {
         }
     }
 
-    fn quality(&self, node: u32) -> &'static str {
+    fn quality(&self, node: u32) -> StackQuality {
         let (root, fallback) = match node.checked_sub(ROOTS) {
             Some(at) => self.roots[at as usize],
             None => (node as u8, false),
         };
         match u32::from(root) {
-            ROOT_COMPLETE if fallback => "fallback",
-            ROOT_COMPLETE => "complete",
-            ROOT_TRUNCATED => "truncated",
-            ROOT_BROKEN => "broken",
-            _ => "none",
+            ROOT_COMPLETE if fallback => StackQuality::Fallback,
+            ROOT_COMPLETE => StackQuality::Complete,
+            ROOT_TRUNCATED => StackQuality::Truncated,
+            ROOT_BROKEN => StackQuality::Broken,
+            _ => StackQuality::None,
         }
     }
 

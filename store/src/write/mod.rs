@@ -10,12 +10,14 @@ mod pages;
 mod part_writer;
 mod properties;
 mod stack_frames;
+mod stacks;
 mod table_writer;
 mod unfinished;
 
 pub use builder::RecordingBuilder;
 pub(crate) use part_writer::{PartColumns, PartWriter};
 pub(crate) use stack_frames::StackFramesWriter;
+pub(crate) use stacks::{StackQuality, StackRow, StacksWriter};
 pub use table_writer::TableWriter;
 
 use std::path::Path;

@@ -44,9 +44,57 @@ pub(crate) enum Encoder {
 struct DataPage {
     page: CompressedPage,
     rows: usize,
+    /// More than rows in a column of lists.
+    values: usize,
     /// Least and most value; `None`: all null.
     range: Option<(i64, i64)>,
     nulls: usize,
+}
+
+/// How the values of a page lie in its rows.
+struct Levels {
+    /// Repetition levels, then definition levels, encoded.
+    bytes: Vec<u8>,
+    /// Bytes of the repetition levels.
+    repetition: usize,
+    rows: usize,
+    /// Nulls included.
+    values: usize,
+}
+
+impl Levels {
+    /// Those of a column of single values with these definition levels.
+    fn single(definition: Vec<u8>, rows: usize) -> Self {
+        Self { bytes: definition, repetition: 0, rows, values: rows }
+    }
+
+    /// Those of lists of these lengths, none of them empty, of items that may be null but are not.
+    fn of_lists(lengths: &[usize]) -> Self {
+        /// From here on a run takes less room than bits.
+        const LONG: usize = 16;
+        let (mut bytes, mut bits) = (Vec::new(), Vec::new());
+        for &length in lengths {
+            debug_assert!(length > 0);
+            bits.push(0);
+            let missing = bits.len().next_multiple_of(8) - bits.len();
+            let others = length.saturating_sub(1);
+            if others < missing + LONG {
+                bits.resize(bits.len() + others, 1);
+            } else {
+                bits.resize(bits.len() + missing, 1);
+                bits::packed_run(&mut bytes, &bits, 1);
+                bits.clear();
+                bits::run(&mut bytes, 1, others - missing, 1);
+            }
+        }
+        if !bits.is_empty() {
+            bits::packed_run(&mut bytes, &bits, 1);
+        }
+        let (repetition, values) = (bytes.len(), lengths.iter().sum());
+        // The list is there, and the item.
+        bits::run(&mut bytes, 2, values, 2);
+        Self { bytes, repetition, rows: lengths.len(), values }
+    }
 }
 
 /// A column of the row group that is being written.
@@ -114,18 +162,19 @@ impl Chunk {
         if nullable {
             bits::run(&mut levels, value.is_some().into(), rows, 1);
         }
-        let Some(value) = value else { return self.push(tools, &levels, Encoding::PLAIN, rows, None, rows) };
+        let levels = Levels::single(levels, rows);
+        let Some(value) = value else { return self.push(tools, &levels, Encoding::PLAIN, None, rows) };
         if self.has_no_dictionary() {
-            return self.values_page(tools, &levels, &vec![value; rows], rows);
+            return self.values_page(tools, &levels, &vec![value; rows]);
         }
         let Some(number) = self.dictionary.number(value.cast_unsigned()) else {
-            return self.values_page(tools, &levels, &vec![value; rows], rows);
+            return self.values_page(tools, &levels, &vec![value; rows]);
         };
         let width = bits::width(number);
         tools.encoded.clear();
         tools.encoded.push(width as u8);
         bits::run(&mut tools.encoded, number, rows, width);
-        self.push(tools, &levels, Encoding::RLE_DICTIONARY, rows, Some((value, value)), 0)
+        self.push(tools, &levels, Encoding::RLE_DICTIONARY, Some((value, value)), 0)
     }
 
     /// Appends a page of `rows` rows. `values` are those that are not null, `present` says which are, `None`: all.
@@ -147,17 +196,26 @@ impl Chunk {
             None if nullable => bits::run(&mut levels, 1, rows, 1),
             None => {}
         }
+        self.page_of(tools, &Levels::single(levels, rows), values)
+    }
+
+    /// Appends a page of lists of these lengths, none of them empty, whose items are `values`.
+    pub(crate) fn list_page(&mut self, tools: &mut Tools, values: &[i64], lengths: &[usize]) -> Result<()> {
+        self.page_of(tools, &Levels::of_lists(lengths), values)
+    }
+
+    fn page_of(&mut self, tools: &mut Tools, levels: &Levels, values: &[i64]) -> Result<()> {
         if values.is_empty() {
-            return self.push(tools, &levels, Encoding::PLAIN, rows, None, rows);
+            return self.push(tools, levels, Encoding::PLAIN, None, levels.values);
         }
         if self.has_no_dictionary() || !self.dictionary.numbers(values, &mut tools.numbers) {
-            return self.values_page(tools, &levels, values, rows);
+            return self.values_page(tools, levels, values);
         }
         let width = bits::width(self.dictionary.values().len() as u64 - 1);
         tools.encoded.clear();
         tools.encoded.push(width as u8);
         bits::packed_run(&mut tools.encoded, &tools.numbers, width);
-        self.push(tools, &levels, Encoding::RLE_DICTIONARY, rows, range_of(values), rows - values.len())
+        self.push(tools, levels, Encoding::RLE_DICTIONARY, range_of(values), levels.values - values.len())
     }
 
     fn has_no_dictionary(&self) -> bool {
@@ -168,7 +226,7 @@ impl Chunk {
     }
 
     /// A page without dictionary (rule 2).
-    fn values_page(&mut self, tools: &mut Tools, levels: &[u8], values: &[i64], rows: usize) -> Result<()> {
+    fn values_page(&mut self, tools: &mut Tools, levels: &Levels, values: &[i64]) -> Result<()> {
         tools.encoded.clear();
         let encoding = match self.physical {
             Physical::Int32 | Physical::Int64 => {
@@ -192,20 +250,20 @@ impl Chunk {
                 Encoding::RLE
             }
         };
-        self.push(tools, levels, encoding, rows, range_of(values), rows - values.len())
+        self.push(tools, levels, encoding, range_of(values), levels.values - values.len())
     }
 
     /// Makes a page of what is in `encoded`.
     fn push(
         &mut self,
         tools: &mut Tools,
-        levels: &[u8],
+        levels: &Levels,
         encoding: Encoding,
-        rows: usize,
         range: Option<(i64, i64)>,
         nulls: usize,
     ) -> Result<()> {
-        if nulls == rows {
+        let Levels { bytes: levels, repetition, rows, values } = levels;
+        if nulls == *values {
             tools.encoded.clear();
         }
         let is_compressed = self.compress(tools)?;
@@ -215,17 +273,17 @@ impl Chunk {
         buffer.extend_from_slice(content);
         let page = Page::DataPageV2 {
             buf: Bytes::from(buffer),
-            num_values: rows as u32,
+            num_values: *values as u32,
             encoding,
             num_nulls: nulls as u32,
-            num_rows: rows as u32,
-            def_levels_byte_len: levels.len() as u32,
-            rep_levels_byte_len: 0,
+            num_rows: *rows as u32,
+            def_levels_byte_len: (levels.len() - repetition) as u32,
+            rep_levels_byte_len: *repetition as u32,
             is_compressed,
             statistics: None,
         };
         let page = CompressedPage::new(page, levels.len() + tools.encoded.len());
-        self.pages.push(DataPage { page, rows, range, nulls });
+        self.pages.push(DataPage { page, rows: *rows, values: *values, range, nulls });
         Ok(())
     }
 
@@ -289,11 +347,11 @@ impl Chunk {
             false => self.groups_without_dictionary.saturating_sub(1),
         };
         self.dictionary.clear();
-        let rows = index.rows;
+        let (rows, values) = (index.rows, index.values);
         let mut metadata = ColumnChunkMetaData::builder(column)
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
             .set_encodings(encodings)
-            .set_num_values(rows as i64)
+            .set_num_values(values as i64)
             .set_total_compressed_size(compressed as i64)
             .set_total_uncompressed_size(uncompressed as i64)
             .set_data_page_offset(data_offset)
@@ -429,6 +487,7 @@ struct Indexes {
     is_ascending: bool,
     nulls: usize,
     rows: usize,
+    values: usize,
     pages: usize,
 }
 
@@ -443,12 +502,14 @@ impl Indexes {
             is_ascending: true,
             nulls: 0,
             rows: 0,
+            values: 0,
             pages: 0,
         }
     }
 
     fn page(&mut self, page: &DataPage) {
         self.nulls += page.nulls;
+        self.values += page.values;
         let Some((least, most)) = page.range else {
             self.columns.append(true, Vec::new(), Vec::new(), page.nulls as i64);
             return;

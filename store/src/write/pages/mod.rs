@@ -1,6 +1,6 @@
 //! Parquet column chunks of integers and flags, encoded page by page without Arrow in between.
 //!
-//! They are for `allocations`, and for `stack_frames`, the longest of the others. `allocations` is written while the program
+//! They are for `allocations`, and for `stack_frames` and `stacks`, the longest of the others. `allocations` is written while the program
 //! runs, on processors that the program wants too. The Parquet library's writer took 2,180 instructions for one row of its
 //! twelve columns, most of them to hash every value of every column into a dictionary; this takes about a tenth. It writes
 //! what the library would write: dictionary pages, data pages of version 2, statistics, column and offset indexes; the
