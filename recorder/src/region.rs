@@ -24,11 +24,12 @@ const PATIENCE_MS: u64 = 10_000;
 /// nobody waits again. The heartbeat would not do, it goes on while the collector waits for a disk.
 static GIVEN_UP_AT: AtomicU64 = AtomicU64::new(u64::MAX);
 
-/// Chunks (16 MiB) that are in use before a writer that wants another one lets the collector catch up first: memory that
+/// Chunks (4 MiB) that are in use before a writer that wants another one lets the collector catch up first: memory that
 /// was never touched costs both sides more than a short wait. Not a limit: programs may have more threads than this.
-const PLENTY: u32 = 512;
-/// How long it lets the collector catch up.
-const CATCH_UP_MS: u64 = 5;
+const PLENTY: u32 = 128;
+/// How long it lets the collector catch up. Among many busy threads the collector gets a processor only when most of them
+/// wait, each for its next chunk.
+const CATCH_UP_MS: u64 = 100;
 /// `chunk_freed` when letting the collector catch up was last in vain.
 static NOT_CATCHING_UP_AT: AtomicU64 = AtomicU64::new(u64::MAX);
 
@@ -157,13 +158,19 @@ impl Region {
     #[cold]
     fn let_collector_catch_up(&self) {
         let header = self.header();
-        let next = header.free_list.0.load(Relaxed) as u32;
-        let touched = header.chunks_touched.0.load(Relaxed);
-        let freed = header.chunk_freed.0.load(Acquire);
-        let is_crowded = touched >= PLENTY && next >= touched;
-        if is_crowded && NOT_CATCHING_UP_AT.load(Relaxed) != u64::from(freed) {
+        let is_crowded = || {
+            let touched = header.chunks_touched.0.load(Relaxed);
+            touched >= PLENTY && header.free_list.0.load(Relaxed) as u32 >= touched
+        };
+        let start = sys::monotonic_ms();
+        while is_crowded() {
+            let freed = header.chunk_freed.0.load(Acquire);
+            let left = (start + CATCH_UP_MS).saturating_sub(sys::monotonic_ms());
+            if left == 0 || NOT_CATCHING_UP_AT.load(Relaxed) == u64::from(freed) {
+                return;
+            }
             self.wake_collector();
-            sys::futex_wait(&header.chunk_freed.0, freed, CATCH_UP_MS);
+            sys::futex_wait(&header.chunk_freed.0, freed, left);
             if header.chunk_freed.0.load(Relaxed) == freed {
                 NOT_CATCHING_UP_AT.store(freed.into(), Relaxed);
             }
