@@ -24,9 +24,9 @@ const PATIENCE_MS: u64 = 10_000;
 /// nobody waits again. The heartbeat would not do, it goes on while the collector waits for a disk.
 static GIVEN_UP_AT: AtomicU64 = AtomicU64::new(u64::MAX);
 
-/// Chunks (4 MiB) that are in use before a writer that wants another one lets the collector catch up first: memory that
+/// Chunks (16 MiB) that are in use before a writer that wants another one lets the collector catch up first: memory that
 /// was never touched costs both sides more than a short wait. Not a limit: programs may have more threads than this.
-const PLENTY: u32 = 128;
+const PLENTY: u32 = 512;
 /// How long it lets the collector catch up. Among many busy threads the collector gets a processor only when most of them
 /// wait, each for its next chunk.
 const CATCH_UP_MS: u64 = 100;
