@@ -198,6 +198,25 @@ impl Recording {
         }
         let rows = self.integer("select count(*) from allocations where domain = 0");
         assert_eq!(self.number("allocations"), rows);
+        self.check_statistics();
+    }
+
+    /// What the files say of their columns of texts: a reader skips what it need not read because of it.
+    fn check_statistics(&self) {
+        let kinds = ["calloc", "malloc", "memalign", "mmap", "mremap", "realloc"];
+        let qualities = ["broken", "complete", "fallback", "none", "truncated"];
+        for (table, column, values) in [("allocations", "kind", &kinds[..]), ("stacks", "quality", &qualities)] {
+            // A sum of conditions skips nothing.
+            let wrong = values.iter().map(|value| {
+                let skipping = format!("select count(*) from {table} where {column} = '{value}'");
+                let reading = format!("select sum(case when {column} = '{value}' then 1 else 0 end) from {table}");
+                format!("abs(({skipping}) - coalesce(({reading}), 0))")
+            });
+            let query = format!("select {}", wrong.collect::<Vec<_>>().join(" + "));
+            assert_eq!(self.integer(&query), 0, "{query}\nin {}", self.dir.display());
+            let others = format!("select count(*) from {table} where {column} not in ('{}')", values.join("', '"));
+            assert_eq!(self.integer(&others), 0, "{others}\nin {}", self.dir.display());
+        }
     }
 
     /// No event was lost, no stack failed verification, no block changed hands out of order.

@@ -20,7 +20,7 @@ use crate::recording::{JOURNAL_DIR, TableFile};
 /// Bytes that a checkpoint may take beyond what there is much of.
 const ROOM: usize = 64 << 10;
 /// The last digit changes with the layout.
-pub(super) const MAGIC: &[u8; 8] = b"tmqckpt5";
+pub(super) const MAGIC: &[u8; 8] = b"tmqckpt6";
 
 /// A checkpoint.
 #[derive(Debug, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ use super::clock::Clock;
 use super::code::Code;
 use super::maps::Range;
 use super::process::{Nodes, Process};
-use super::rows::{NO_ID, NO_TIME, ROWS_AT_ONCE, Row, Rows, kind_number};
+use super::rows::{MALLOC, NO_ID, NO_TIME, ROWS_AT_ONCE, Row, Rows, kind_number};
 use super::sampling::Sampling;
 use super::sites::{Amount, Peak, Site};
 use super::streams::{Cursor, NO_THREAD};
@@ -141,7 +141,7 @@ impl Model {
         }
         match event.kind {
             Kind::Free | Kind::ReallocOld => self.free(event),
-            Kind::Malloc => self.allocate(event, 0),
+            Kind::Malloc => self.allocate(event, MALLOC),
             Kind::Mmap | Kind::MremapNew => self.map(event),
             Kind::Munmap | Kind::MremapOld => self.unmap(event),
             kind => {
@@ -226,7 +226,7 @@ impl Model {
                     }
                     continue;
                 }
-                Kind::Malloc => 0,
+                Kind::Malloc => MALLOC,
                 Kind::Calloc | Kind::ReallocNull | Kind::ReallocNew => kind_number(kind).unwrap_or_default(),
                 _ => break,
             };

@@ -4,18 +4,20 @@ use tmq_wire::record::Kind;
 
 use crate::schema::{DOMAIN_HEAP, DOMAIN_MMAP};
 
-/// Names of `allocations.kind`, by [`Part::KIND`].
-pub(crate) const KINDS: [&str; 6] = ["malloc", "calloc", "memalign", "realloc", "mmap", "mremap"];
+/// Names of `allocations.kind`, by [`Part::KIND`]; in order, as columns of texts need them.
+pub(crate) const KINDS: [&str; 6] = ["calloc", "malloc", "memalign", "mmap", "mremap", "realloc"];
+/// The number of the most frequent kind.
+pub(crate) const MALLOC: u8 = 1;
 
 /// The number in [`KINDS`] of a kind that hands out memory; `None` for others.
 pub(crate) fn kind_number(kind: Kind) -> Option<u8> {
     Some(match kind {
-        Kind::Malloc => 0,
-        Kind::Calloc => 1,
+        Kind::Calloc => 0,
+        Kind::Malloc => MALLOC,
         Kind::Memalign => 2,
-        Kind::ReallocNull | Kind::ReallocNew => 3,
-        Kind::Mmap => 4,
-        Kind::MremapNew => 5,
+        Kind::Mmap => 3,
+        Kind::MremapNew => 4,
+        Kind::ReallocNull | Kind::ReallocNew => 5,
         _ => return None,
     })
 }
@@ -209,6 +211,21 @@ impl Row {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kinds_have_their_names() {
+        let named = [
+            (Kind::Malloc, "malloc"),
+            (Kind::Calloc, "calloc"),
+            (Kind::Memalign, "memalign"),
+            (Kind::ReallocNull, "realloc"),
+            (Kind::ReallocNew, "realloc"),
+            (Kind::Mmap, "mmap"),
+            (Kind::MremapNew, "mremap"),
+        ];
+        assert!(named.iter().all(|&(kind, name)| kind_number(kind).map(|number| KINDS[number as usize]) == Some(name)));
+        assert_eq!(kind_number(Kind::Free), None);
+    }
 
     #[test]
     fn rows_that_do_not_fit_come_next() {

@@ -16,7 +16,7 @@ use crate::schema::ALLOCATIONS;
 /// compares them with the schema.
 const COLUMNS: [(&str, Physical, Encoder); 12] = {
     use Encoder::{Delta, Dictionary};
-    use Physical::{Double, Int32, Int64, Text};
+    use Physical::{Double, Int32, Int64};
     [
         ("process_id", Int32, Dictionary),
         ("thread_id", Int32, Dictionary),
@@ -27,7 +27,7 @@ const COLUMNS: [(&str, Physical, Encoder); 12] = {
         ("size", Int64, Dictionary),
         ("stack_id", Int32, Dictionary),
         ("free_stack_id", Int32, Dictionary),
-        ("kind", Text(&KINDS), Dictionary),
+        ("kind", Physical::text(&KINDS), Dictionary),
         ("domain", Int32, Dictionary),
         ("weight", Double, Dictionary),
     ]

@@ -11,20 +11,20 @@ use crate::schema::STACKS;
 /// How far the frames of a stack can be trusted: values of `stacks.quality`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StackQuality {
+    Broken,
     Complete,
     Fallback,
-    Truncated,
-    Broken,
     None,
+    Truncated,
 }
 
-/// Texts of [`StackQuality`], in its order.
-const QUALITIES: [&str; 5] = ["complete", "fallback", "truncated", "broken", "none"];
+/// Texts of [`StackQuality`], in its order and their own.
+const QUALITIES: [&str; 5] = ["broken", "complete", "fallback", "none", "truncated"];
 
 /// Names, types and encodings of the columns, in the order of [`Columns`]; a test compares them with the schema.
 const COLUMNS: [(&str, Physical, Encoder); 8] = {
     use Encoder::{Delta, Dictionary};
-    use Physical::{Int32, Int64, Text};
+    use Physical::{Int32, Int64};
     [
         ("stack_id", Int32, Delta),
         ("stack_hash", Int64, Delta),
@@ -33,7 +33,7 @@ const COLUMNS: [(&str, Physical, Encoder); 8] = {
         ("leaf_frame_id", Int32, Delta),
         ("user_leaf_frame_id", Int32, Delta),
         ("frames", Int32, Dictionary),
-        ("quality", Text(&QUALITIES), Dictionary),
+        ("quality", Physical::text(&QUALITIES), Dictionary),
     ]
 };
 /// Place of the column of lists.
@@ -176,6 +176,13 @@ mod tests {
             assert_eq!((written.rows, written.bytes), (rows as u64, path.metadata().unwrap().len()));
             let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
             assert_eq!(*reader.schema(), STACKS.schema());
+            for group in reader.metadata().row_groups() {
+                let texts = group.column(COLUMNS.len() - 1).statistics().unwrap();
+                let least = (0..rows).map(|i| QUALITIES[stack(i).0.quality as usize]).min().unwrap();
+                let most = (0..rows).map(|i| QUALITIES[stack(i).0.quality as usize]).max().unwrap();
+                assert_eq!(texts.min_bytes_opt().unwrap(), least.as_bytes());
+                assert_eq!(texts.max_bytes_opt().unwrap(), most.as_bytes());
+            }
             let mut i = 0;
             for batch in reader.build().unwrap() {
                 let batch = batch.unwrap();

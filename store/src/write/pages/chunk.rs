@@ -25,7 +25,8 @@ pub(crate) enum Physical {
     Int64,
     /// DOUBLE, of numbers above zero; values are their bits, which have the same order.
     Double,
-    /// BYTE_ARRAY; values are indexes of these texts.
+    /// BYTE_ARRAY; values are indexes of these texts, which are in order, so that least and most of the values are those of
+    /// the texts ([`Physical::text`]).
     Text(&'static [&'static str]),
     /// BOOLEAN; values are 0 and 1. Never in a dictionary.
     Bool,
@@ -413,6 +414,19 @@ fn range_of(values: &[i64]) -> Option<(i64, i64)> {
 }
 
 impl Physical {
+    /// Texts, which must be in order.
+    ///
+    /// # Panics
+    /// They are not; when compiled, because columns are constants.
+    pub(crate) const fn text(texts: &'static [&'static str]) -> Self {
+        let mut i = 1;
+        while i < texts.len() {
+            assert!(is_before(texts[i - 1].as_bytes(), texts[i].as_bytes()), "texts of a column must be in order");
+            i += 1;
+        }
+        Self::Text(texts)
+    }
+
     fn of_column(self) -> Type {
         match self {
             Self::Int32 => Type::INT32,
@@ -436,14 +450,14 @@ impl Physical {
         }
     }
 
-    fn text(texts: &'static [&'static str], value: i64) -> &'static str {
+    fn text_of(texts: &'static [&'static str], value: i64) -> &'static str {
         usize::try_from(value).ok().and_then(|i| texts.get(i)).copied().unwrap_or("")
     }
 
     /// Appends a value in the encoding PLAIN.
     fn plain(self, value: i64, out: &mut Vec<u8>) {
         if let Self::Text(texts) = self {
-            out.extend_from_slice(&(Self::text(texts, value).len() as u32).to_le_bytes());
+            out.extend_from_slice(&(Self::text_of(texts, value).len() as u32).to_le_bytes());
         }
         out.extend_from_slice(&self.bytes(value));
     }
@@ -453,7 +467,7 @@ impl Physical {
         match self {
             Self::Int32 => (value as i32).to_le_bytes().to_vec(),
             Self::Int64 | Self::Double => value.to_le_bytes().to_vec(),
-            Self::Text(texts) => Self::text(texts, value).as_bytes().to_vec(),
+            Self::Text(texts) => Self::text_of(texts, value).as_bytes().to_vec(),
             Self::Bool => vec![value as u8],
         }
     }
@@ -475,6 +489,18 @@ impl Physical {
             Self::Bool => Statistics::boolean(least.map(|v| v != 0), most.map(|v| v != 0), None, nulls, false),
         }
     }
+}
+
+/// Whether `a` comes before `b`.
+const fn is_before(a: &[u8], b: &[u8]) -> bool {
+    let mut i = 0;
+    while i < a.len() && i < b.len() {
+        if a[i] != b[i] {
+            return a[i] < b[i];
+        }
+        i += 1;
+    }
+    a.len() < b.len()
 }
 
 /// Statistics and places of the pages of a chunk.
