@@ -217,21 +217,30 @@ impl Session {
     }
 }
 
-/// Whether an address is one that records cannot hold, which is counted.
+/// Whether an address is one that records cannot hold.
+#[inline(always)]
+fn is_beyond(address: u64) -> bool {
+    address >> ADDRESS_BITS != 0
+}
+
+/// The same, which is counted.
 #[inline(always)]
 fn lose_address(address: u64) -> bool {
-    let outside = address >> ADDRESS_BITS != 0;
-    if outside {
+    if is_beyond(address) {
         process::recorded().lose(LossReason::AddressRange, 1);
     }
-    outside
+    is_beyond(address)
 }
 
 /// Whether an allocation of `size` bytes passes by without being part of the sample; none does in exact mode.
 #[inline(always)]
 fn passes(size: usize) -> bool {
     // SAFETY: the block belongs to this thread.
-    let t = unsafe { &mut *tls() };
+    passes_of(unsafe { &mut *tls() }, size)
+}
+
+#[inline(always)]
+fn passes_of(t: &mut Tls, size: usize) -> bool {
     match t.bytes_left.checked_sub(size.max(1) as u64) {
         Some(left) if t.epoch == process::epoch() => {
             t.bytes_left = left;
@@ -261,7 +270,7 @@ fn is_due(t: &mut Tls, size: usize) -> bool {
         t.bytes_left = process.sampler.draw(&mut t.random);
     }
     t.epoch = process::epoch();
-    if passes(size) {
+    if passes_of(t, size) {
         return false;
     }
     t.bytes_left = process.sampler.draw(&mut t.random);
@@ -326,7 +335,7 @@ fn allocating_sampled(kind: Kind, size: usize, entry: Entry, real: impl FnOnce()
 #[inline(never)]
 fn record_allocation(kind: Kind, address: u64, size: u64, entry: Entry) {
     let Some(session) = begin(entry) else { return };
-    if mark_sampled(address) {
+    if is_beyond(address) || mark_sampled(address) {
         session.allocation(kind, address, size, entry);
     } else {
         session.end();

@@ -8,8 +8,9 @@ use core::sync::atomic::{
 };
 
 use tmq_wire::layout::{
-    CHUNK_BYTES, CHUNK_FREE, CHUNK_HEADER_OFFSET, CHUNK_TAKEN, COLLECTOR_SILENCE_MS, CollectorState, MAX_CHUNKS,
-    NO_CHUNK, OnFull, PROCESS_CLAIMED, PROCESS_FREE, PROCESS_OFFSET, PROCESS_SLOTS, chunk_offset, region_bytes,
+    CHUNK_BYTES, CHUNK_FREE, CHUNK_HEADER_OFFSET, CHUNK_SEALED, CHUNK_TAKEN, COLLECTOR_SILENCE_MS, CollectorState,
+    MAX_CHUNKS, NO_CHUNK, OnFull, PROCESS_CLAIMED, PROCESS_FREE, PROCESS_OFFSET, PROCESS_SLOTS, chunk_offset,
+    region_bytes,
 };
 use tmq_wire::{ChunkHeader, MAGIC, ProcessSlot, RegionHeader, WIRE_VERSION};
 
@@ -27,11 +28,13 @@ static GIVEN_UP_AT: AtomicU64 = AtomicU64::new(u64::MAX);
 /// Chunks (16 MiB) that are in use before a writer that wants another one lets the collector catch up first: memory that
 /// was never touched costs both sides more than a short wait. Not a limit: programs may have more threads than this.
 const PLENTY: u32 = 512;
-/// How long it lets the collector catch up. Among many busy threads the collector gets a processor only when most of them
-/// wait, each for its next chunk.
-const CATCH_UP_MS: u64 = 100;
-/// `chunk_freed` when letting the collector catch up was last in vain.
-static NOT_CATCHING_UP_AT: AtomicU64 = AtomicU64::new(u64::MAX);
+/// How often, and how long at a time, it lets the collector catch up without any chunk becoming free. Among many busy threads
+/// the collector gets a processor only when most of them wait, each for its next chunk.
+const CATCH_UP: (u32, u64) = (4, 25);
+/// How often it waits in all: others may take what becomes free.
+const CATCH_UP_WAITS: u32 = 16;
+/// Chunks in use from which on a process lets the collector catch up again after it has done so in vain.
+static CATCH_UP_FROM: AtomicU32 = AtomicU32::new(PLENTY);
 
 /// A mapped region. The mapping lives as long as the process.
 #[derive(Clone, Copy, Debug)]
@@ -154,25 +157,34 @@ impl Region {
         Some(index)
     }
 
-    /// Before a chunk that nobody has used yet is taken, gives the collector time to free one of the many in use.
+    /// Whether the next chunk would be one that nobody has used yet although the collector could free many.
+    fn is_crowded(&self) -> bool {
+        let header = self.header();
+        let touched = header.chunks_touched.0.load(Relaxed).min(self.chunks);
+        let is_next_untouched = || header.free_list.0.load(Relaxed) as u32 >= touched;
+        // Those that their writers have not left yet it cannot free: there may be as many as threads.
+        let is_sealed = |&index: &u32| self.chunk_header(index).state.load(Relaxed) == CHUNK_SEALED;
+        touched >= CATCH_UP_FROM.load(Relaxed)
+            && is_next_untouched()
+            && (0..touched).filter(is_sealed).count() as u32 >= touched / 2
+    }
+
+    /// Before a chunk that nobody has used yet is taken, gives the collector time to free some of the many in use. It does
+    /// not ask for the time, so that a program that is far from here makes no system call because of it.
     #[cold]
     fn let_collector_catch_up(&self) {
         let header = self.header();
-        let is_crowded = || {
-            let touched = header.chunks_touched.0.load(Relaxed);
-            touched >= PLENTY && header.free_list.0.load(Relaxed) as u32 >= touched
-        };
-        let start = sys::monotonic_ms();
-        while is_crowded() {
+        let (mut waits, mut in_vain) = (0, 0);
+        while waits < CATCH_UP_WAITS && self.is_recording() && self.is_crowded() {
             let freed = header.chunk_freed.0.load(Acquire);
-            let left = (start + CATCH_UP_MS).saturating_sub(sys::monotonic_ms());
-            if left == 0 || NOT_CATCHING_UP_AT.load(Relaxed) == u64::from(freed) {
-                return;
-            }
             self.wake_collector();
-            sys::futex_wait(&header.chunk_freed.0, freed, left);
-            if header.chunk_freed.0.load(Relaxed) == freed {
-                NOT_CATCHING_UP_AT.store(freed.into(), Relaxed);
+            sys::futex_wait(&header.chunk_freed.0, freed, CATCH_UP.1);
+            waits += 1;
+            in_vain = if header.chunk_freed.0.load(Relaxed) == freed { in_vain + 1 } else { 0 };
+            if in_vain == CATCH_UP.0 {
+                let touched = header.chunks_touched.0.load(Relaxed);
+                CATCH_UP_FROM.store(touched.saturating_add(touched / 4), Relaxed);
+                return;
             }
         }
     }

@@ -183,7 +183,8 @@ impl Stream {
     #[inline(always)]
     fn put(&mut self, slot: Slot) {
         debug_assert!(self.position < CHUNK_SLOTS);
-        // SAFETY: `reserve` made sure that the chunk has room, and this stream is its only writer.
+        // SAFETY: the chunk has room, of which callers made sure by `has_room` or `next_chunk`, and this stream is its only
+        // writer.
         let words = unsafe { [&*self.words.add(self.position * 2), &*self.words.add(self.position * 2 + 1)] };
         words[0].store(slot[0], Relaxed);
         words[1].store(slot[1], Relaxed);

@@ -63,7 +63,7 @@ impl ThreadState {
         self.memo.clear();
     }
 
-    /// Whether the program may be held up until there is room for a record: not in a signal handler.
+    /// Whether the program may be held up until there is room for a record: not in a handler that interrupted a hook.
     #[must_use]
     pub fn may_wait(&self) -> bool {
         self.level == 0

@@ -63,7 +63,7 @@ pub fn tls() -> *mut Tls {
     // SAFETY: initial-exec access to a symbol of this object, as the x86_64 TLS ABI prescribes.
     unsafe {
         asm!("mov {0}, qword ptr [rip + tmq_tls@GOTTPOFF]", "add {0}, qword ptr fs:[0]", out(reg) pointer,
-            options(nostack, nomem, pure));
+            options(nostack, readonly, pure));
     }
     pointer
 }

@@ -9,8 +9,9 @@
 //! [`Memo`](super::memo::Memo) is asked whether one has gone this way lately.
 //!
 //! Nothing is written to the stack and nothing assumed about who changes it, so exceptions, `longjmp`, coroutines and
-//! reused stacks need no special care. Words are compared from the leaf on and only as long as they are equal, so no
-//! address is read that unwinding from scratch would not read.
+//! reused stacks need no special care. Words are compared from the leaf on. If they lie in the thread's own stack, which
+//! stays readable, that is done in groups, otherwise one by one and only as long as they are equal, so no address is read
+//! that unwinding from scratch would not read.
 
 use core::sync::atomic::Ordering::Relaxed;
 
@@ -162,7 +163,8 @@ fn walk(process: &Process, state: &mut ThreadState, leaf: &Frame) -> u32 {
             if state.chain.is_unchanged_below(top) {
                 break state.chain.root;
             }
-            let last_changed = state.chain.unchanged_below(top) - 1;
+            // None, if another thread has meanwhile put back what it had changed in this one's stack.
+            let Some(last_changed) = state.chain.unchanged_below(top).checked_sub(1) else { break state.chain.root };
             let changed = state.chain.frame_of_check(last_changed, top);
             let Some(last) = take_over(state, n, changed + 1..top) else { return deeper(process, state, leaf) };
             (n, top) = (last, changed + 1);
