@@ -23,12 +23,19 @@ macro_rules! hooks {
             $(#[$attribute])*
             unsafe extern "C" fn $name($(_: $ty),*) -> $ret {
                 // SAFETY: two caller-saved registers that carry no argument of this function are set, then the body is
-                // entered as if it had been called.
+                // entered as if it had been called. The return address must lie where the ABI has it: compiled code stores
+                // pairs of words where it takes the stack to be aligned. Callers in assembler may be off by a word, which
+                // the C library's functions happen to bear; another return address on top makes up for it.
                 naked_asm!(
                     ".cfi_startproc",
                     concat!("mov ", $sp, ", rsp"),
                     concat!("mov ", $bp, ", rbp"),
+                    "test spl, 8",
+                    "jz 2f",
                     "jmp {body}",
+                    "2:",
+                    "call {body}",
+                    "ret",
                     ".cfi_endproc",
                     body = sym body::$name,
                 )

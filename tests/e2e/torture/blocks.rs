@@ -1,7 +1,7 @@
 //! What can be done to blocks.
 
-use super::{long, same};
-use crate::support::scratch;
+use super::{long, same, same_with};
+use crate::support::{scratch, workload};
 
 #[test]
 fn blocks_that_change_threads() {
@@ -34,6 +34,20 @@ fn aligned_blocks_and_usable_sizes() {
     let large = "select count(*) from allocations where domain = 1 and size in (1099511627776, 35184372088832)";
     assert_eq!(recording.integer(large), 2);
     assert_eq!(recording.integer(&format!("{large} and free_ns is null")), 0);
+}
+
+/// The hooks are compiled code, which takes the stack to be aligned.
+#[test]
+fn calls_from_a_stack_that_is_not_aligned() {
+    let recording = same("misaligned.c", &[]);
+    for size in [100, 201, 302] {
+        assert_eq!(recording.blocks_of(size), 3000);
+        assert_eq!(recording.left_between(size, size), 0);
+    }
+    let program = workload("misaligned.c");
+    for options in [&["--sample=4K"][..], &["--free-stacks"]] {
+        same_with(options, &[program.to_str().unwrap()]);
+    }
 }
 
 /// The program counts what it does: nothing else is recorded of those sizes.

@@ -21,6 +21,7 @@
 //! | short threads on 64 KiB and 16 KiB stacks; keys and `thread_local` objects that free late; detached threads at exit | [`control`] |
 //! | blocks that change threads at full speed | [`blocks`] |
 //! | realloc in every way across threads, failing too: exact balance | [`blocks`] |
+//! | calls from a stack that is off by a word | [`blocks`] |
 //! | every allocation function in its corner cases, `errno`, usable sizes, sizes of 2^40 and 2^45 | [`blocks`] |
 //! | jemalloc, tcmalloc, mimalloc preloaded or linked; every `operator new` and `delete`; the wrong order | [`allocators`] |
 //! | executables with a `malloc` of their own, static ones, without an interpreter, sanitizers, Rust with mimalloc | [`allocators`], [`refusals`](super::refusals) |
