@@ -161,7 +161,7 @@ impl Region {
     fn is_crowded(&self) -> bool {
         let header = self.header();
         let touched = header.chunks_touched.0.load(Relaxed).min(self.chunks);
-        let is_next_untouched = || header.free_list.0.load(Relaxed) as u32 >= touched;
+        let is_next_untouched = || (touched..self.chunks).contains(&(header.free_list.0.load(Relaxed) as u32));
         // Those that their writers have not left yet it cannot free: there may be as many as threads.
         let is_sealed = |&index: &u32| self.chunk_header(index).state.load(Relaxed) == CHUNK_SEALED;
         touched >= CATCH_UP_FROM.load(Relaxed)
@@ -175,8 +175,12 @@ impl Region {
     fn let_collector_catch_up(&self) {
         let header = self.header();
         let (mut waits, mut in_vain) = (0, 0);
-        while waits < CATCH_UP_WAITS && self.is_recording() && self.is_crowded() {
+        while waits < CATCH_UP_WAITS && self.is_recording() {
+            // Before the look: what becomes free during it ends the wait at once.
             let freed = header.chunk_freed.0.load(Acquire);
+            if !self.is_crowded() {
+                return;
+            }
             self.wake_collector();
             sys::futex_wait(&header.chunk_freed.0, freed, CATCH_UP.1);
             waits += 1;

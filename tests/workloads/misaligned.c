@@ -1,29 +1,34 @@
 /* Calls from a stack that is off by a word, as assembler code may leave it. The C library's functions bear that. */
+#define _GNU_SOURCE
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-/* Calls f(a, b) with the stack pointer a word away from where the ABI wants it, below the red zone. The frame is found by
-   rbp, because nothing says where rsp is. */
-__attribute__((noinline, optimize("no-omit-frame-pointer"))) static uintptr_t off(void *f, uintptr_t a, uintptr_t b) {
-    uintptr_t result;
+/* Calls f with the stack pointer a word away from where the ABI wants it, below the red zone. The frame is found by rbp,
+   because nothing says where rsp is. */
+__attribute__((noinline, optimize("no-omit-frame-pointer"))) static uintptr_t
+off(void *f, uintptr_t a, uintptr_t b, uintptr_t c, uintptr_t d, uintptr_t e, uintptr_t last) {
+    register uintptr_t fifth __asm__("r8") = e;
+    register uintptr_t sixth __asm__("r9") = last;
+    uintptr_t result = (uintptr_t)f;
     __asm__ volatile("mov %%rsp, %%rbx\n\t"
                      "and $-16, %%rsp\n\t"
                      "sub $136, %%rsp\n\t"
-                     "call *%1\n\t"
+                     "call *%%rax\n\t"
                      "mov %%rbx, %%rsp"
-                     : "=a"(result)
-                     : "r"(f), "D"(a), "S"(b)
-                     : "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3",
-                       "xmm4", "xmm5", "xmm6", "xmm7");
+                     : "+a"(result), "+D"(a), "+S"(b), "+d"(c), "+c"(d), "+r"(fifth), "+r"(sixth)
+                     :
+                     : "rbx", "r10", "r11", "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6",
+                       "xmm7");
     return result;
 }
 
 __attribute__((noinline)) static uintptr_t deeper(int depth, uintptr_t size) {
     volatile char pad[24];
     pad[0] = 1;
-    return depth ? deeper(depth - 1, size) + pad[0] - 1 : off((void *)malloc, size, 0);
+    return depth ? deeper(depth - 1, size) + pad[0] - 1 : off((void *)malloc, size, 0, 0, 0, 0, 0);
 }
 
 int main(void) {
@@ -31,11 +36,18 @@ int main(void) {
     for (int i = 0; i < 3000; i++) {
         char *p = (char *)deeper(i % 40, 100);
         memset(p, i, 100);
-        char *q = (char *)off((void *)calloc, 3, 67);
-        p = (char *)off((void *)realloc, (uintptr_t)p, 302);
+        char *q = (char *)off((void *)calloc, 3, 67, 0, 0, 0, 0);
+        p = (char *)off((void *)realloc, (uintptr_t)p, 302, 0, 0, 0, 0);
         sum += (unsigned char)p[99] + (unsigned char)q[200];
-        off((void *)free, (uintptr_t)p, 0);
-        off((void *)free, (uintptr_t)q, 0);
+        off((void *)free, (uintptr_t)p, 0, 0, 0, 0, 0);
+        off((void *)free, (uintptr_t)q, 0, 0, 0, 0, 0);
+    }
+    for (int i = 0; i < 100; i++) {
+        int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+        char *m = (char *)off((void *)mmap, 0, 8192, PROT_READ | PROT_WRITE, flags, -1, 0);
+        m = (char *)off((void *)mremap, (uintptr_t)m, 8192, 12288, MREMAP_MAYMOVE, 0, 0);
+        m[12287] = 1;
+        sum += m[12287] + off((void *)munmap, (uintptr_t)m, 12288, 0, 0, 0, 0);
     }
     printf("%lu\n", (unsigned long)sum);
     return 0;

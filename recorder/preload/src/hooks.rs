@@ -163,6 +163,8 @@ macro_rules! wide_hooks {
             unsafe extern "C" fn $name() {
                 naked_asm!(
                     ".cfi_startproc",
+                    "test spl, 8",
+                    "jz 2f",
                     "sub rsp, 8",
                     ".cfi_adjust_cfa_offset 8",
                     "push rbp",
@@ -173,6 +175,17 @@ macro_rules! wide_hooks {
                     "call {body}",
                     "add rsp, 24",
                     ".cfi_adjust_cfa_offset -24",
+                    "ret",
+                    // The same from a stack that is off by a word.
+                    "2:",
+                    "push rbp",
+                    ".cfi_adjust_cfa_offset 8",
+                    "lea rax, [rsp + 8]",
+                    "push rax",
+                    ".cfi_adjust_cfa_offset 8",
+                    "call {body}",
+                    "add rsp, 16",
+                    ".cfi_adjust_cfa_offset -16",
                     "ret",
                     ".cfi_endproc",
                     body = sym $body,

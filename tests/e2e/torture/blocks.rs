@@ -44,6 +44,9 @@ fn calls_from_a_stack_that_is_not_aligned() {
         assert_eq!(recording.blocks_of(size), 3000);
         assert_eq!(recording.left_between(size, size), 0);
     }
+    let ranges =
+        |size: i64| format!("select count(*) from allocations where domain = 1 and size = {size} and free_ns > 0");
+    assert_eq!([8192, 12288].map(|size| recording.integer(&ranges(size))), [100, 100]);
     let program = workload("misaligned.c");
     for options in [&["--sample=4K"][..], &["--free-stacks"]] {
         same_with(options, &[program.to_str().unwrap()]);

@@ -18,5 +18,8 @@ mod bits;
 mod chunk;
 mod delta;
 mod dictionary;
+mod levels;
+mod physical;
 
-pub(super) use chunk::{Chunk, Encoder, Physical, Tools, write_row_group};
+pub(super) use chunk::{Chunk, Encoder, Tools, write_row_group};
+pub(super) use physical::Physical;
