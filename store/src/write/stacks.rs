@@ -21,7 +21,8 @@ pub(crate) enum StackQuality {
 /// Texts of [`StackQuality`], in its order and their own.
 const QUALITIES: [&str; 5] = ["broken", "complete", "fallback", "none", "truncated"];
 
-/// Names, types and encodings of the columns, in the order of [`Columns`]; a test compares them with the schema.
+/// Names, types and encodings of the columns, in the order in which [`StacksWriter::push`] fills them; a test compares them
+/// with the schema.
 const COLUMNS: [(&str, Physical, Encoder); 8] = {
     use Encoder::{Delta, Dictionary};
     use Physical::{Int32, Int64};
