@@ -26,6 +26,7 @@ pub mod arena;
 pub mod elf;
 pub mod modules;
 pub mod nodes;
+pub mod operator;
 pub mod process;
 pub mod record;
 pub mod region;

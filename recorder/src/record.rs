@@ -13,7 +13,6 @@
 //! side by side in the section `.text.tmq_hot`: spread over the library, it met in the same few sets of the cache.
 
 use core::sync::atomic::{
-    AtomicUsize,
     Ordering::{Relaxed, SeqCst},
     compiler_fence,
 };
@@ -25,7 +24,7 @@ use crate::process::{self, Process};
 use crate::thread::{self, ThreadState};
 use crate::tls::{Tls, tls};
 use crate::unwind::walk;
-use crate::{elf, sys, unloading};
+use crate::{elf, operator, sys, unloading};
 
 /// Where a hook was called: the registers that unwinding starts from.
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +36,8 @@ pub struct Entry {
 }
 
 /// A hook under way in the recorded process: holds the thread's state until [`Session::end`].
-struct Session {
-    state: &'static mut ThreadState,
+pub(crate) struct Session {
+    pub(crate) state: &'static mut ThreadState,
 }
 
 /// Starts recording in this process, if it is to be recorded. Called by the library's constructor and by the first hook.
@@ -51,7 +50,7 @@ pub fn start() -> Option<&'static Process> {
 
 /// Begins a hook of blocks; `None`: do not record.
 #[inline(always)]
-fn begin(entry: Entry) -> Option<Session> {
+pub(crate) fn begin(entry: Entry) -> Option<Session> {
     begin_for(entry, true)
 }
 
@@ -83,8 +82,8 @@ fn begin_slow(tls: *mut Tls, entry: Entry, for_blocks: bool) -> Option<Session> 
     let t = unsafe { &mut *tls };
     if t.operator_sp != 0 {
         if entry.sp >= t.operator_sp {
-            leave_operator_of(t); // it threw
-        } else if for_blocks && is_of_operator(entry) {
+            operator::leave_of(t); // it threw
+        } else if for_blocks && operator::made_call(entry) {
             return None;
         }
     }
@@ -474,65 +473,6 @@ fn realloc_sampled(old: *mut u8, size: usize, entry: Entry, real: impl FnOnce() 
     }
     allocated(Kind::ReallocNull, new, size, entry);
     new
-}
-
-/// Where the operators' code and that around it lie: first address and length of each.
-static OPERATORS: [[AtomicUsize; 2]; 2] = [const { [const { AtomicUsize::new(0) }; 2] }; 2];
-
-/// Says where that code lies: first addresses and the first behind.
-pub fn set_operators(ranges: [(usize, usize); 2]) {
-    for (to, (start, end)) in OPERATORS.iter().zip(ranges) {
-        to[0].store(start, Relaxed);
-        to[1].store(end - start, Relaxed);
-    }
-}
-
-/// Whether the operator under way made this call itself, and not something that it called: a handler that is to find
-/// memory, or what makes an exception.
-fn is_of_operator(entry: Entry) -> bool {
-    // SAFETY: the processor pushed the return address there.
-    let caller = unsafe { *(entry.sp as *const usize) };
-    OPERATORS.iter().any(|range| caller.wrapping_sub(range[0].load(Relaxed)) < range[1].load(Relaxed))
-}
-
-/// An operator that is not built on `malloc` is about to run: until [`leave_operator`], or until it throws, what it does
-/// with blocks is no event of its own.
-pub fn enter_operator(entry: Entry) {
-    let Some(session) = begin(entry) else { return };
-    // SAFETY: the block belongs to this thread.
-    let t = unsafe { &mut *tls() };
-    t.operator_state = session.state;
-    t.operator_bytes_left = t.bytes_left;
-    compiler_fence(SeqCst);
-    t.operator_sp = entry.sp;
-}
-
-/// The operator that was entered with stack pointer `sp` is done. False: it was not entered.
-#[expect(clippy::must_use_candidate, reason = "a `delete` was recorded before it was entered")]
-pub fn leave_operator(sp: usize) -> bool {
-    // SAFETY: the block belongs to this thread.
-    let t = unsafe { &mut *tls() };
-    let is_its = t.operator_sp == sp;
-    if is_its {
-        leave_operator_of(t);
-    }
-    is_its
-}
-
-fn leave_operator_of(t: &mut Tls) {
-    t.operator_sp = 0;
-    t.bytes_left = t.operator_bytes_left;
-    // SAFETY: states of this thread are never unmapped.
-    unsafe { (*t.operator_state).leave() };
-}
-
-/// The `operator new` that was entered with `entry` handed out `address`.
-pub fn operator_made(address: *mut u8, size: usize, entry: Entry) {
-    if leave_operator(entry.sp) {
-        allocated(Kind::Malloc, address, size, entry);
-    } else if !process::is_off() {
-        process::miss();
-    }
 }
 
 /// Another `malloc` comes before the hook: nothing that goes through it is seen.

@@ -28,9 +28,11 @@ static GIVEN_UP_AT: AtomicU64 = AtomicU64::new(u64::MAX);
 /// Chunks (16 MiB) that are in use before a writer that wants another one lets the collector catch up first: memory that
 /// was never touched costs both sides more than a short wait. Not a limit: programs may have more threads than this.
 const PLENTY: u32 = 512;
-/// How often, and how long at a time, it lets the collector catch up without any chunk becoming free. Among many busy threads
-/// the collector gets a processor only when most of them wait, each for its next chunk.
-const CATCH_UP: (u32, u64) = (4, 25);
+/// How long one wait for the collector to catch up lasts.
+const CATCH_UP_MS: u64 = 25;
+/// So many waits in a row during which nothing became free are in vain. Among many busy threads the collector gets a
+/// processor only when most of them wait, each for its next chunk.
+const CATCH_UP_IN_VAIN: u32 = 4;
 /// How often it waits in all: others may take what becomes free.
 const CATCH_UP_WAITS: u32 = 16;
 /// Chunks in use from which on a process lets the collector catch up again after it has done so in vain.
@@ -182,10 +184,10 @@ impl Region {
                 return;
             }
             self.wake_collector();
-            sys::futex_wait(&header.chunk_freed.0, freed, CATCH_UP.1);
+            sys::futex_wait(&header.chunk_freed.0, freed, CATCH_UP_MS);
             waits += 1;
             in_vain = if header.chunk_freed.0.load(Relaxed) == freed { in_vain + 1 } else { 0 };
-            if in_vain == CATCH_UP.0 {
+            if in_vain == CATCH_UP_IN_VAIN {
                 let touched = header.chunks_touched.0.load(Relaxed);
                 CATCH_UP_FROM.store(touched.saturating_add(touched / 4), Relaxed);
                 return;

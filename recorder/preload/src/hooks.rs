@@ -16,7 +16,10 @@ use crate::{operators, real};
 /// Declares exported functions: `name(arguments) -> result, registers of the two extra arguments, { body }`, with attributes
 /// for stub and body.
 macro_rules! hooks {
-    ($( $(#[$attribute:meta])* $name:ident ( $($arg:ident: $ty:ty),* ) -> $ret:ty, $sp:literal, $bp:literal, |$entry:ident| $body:block )*) => {
+    ($(
+        $(#[$attribute:meta])*
+        $name:ident ( $($arg:ident: $ty:ty),* ) -> $ret:ty, $sp:literal, $bp:literal, |$entry:ident| $body:block
+    )*) => {
         $(
             #[unsafe(no_mangle)]
             #[unsafe(naked)]

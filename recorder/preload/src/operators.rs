@@ -19,6 +19,7 @@ use core::sync::atomic::{
 };
 
 use tmq_recorder::elf;
+use tmq_recorder::operator;
 use tmq_recorder::record::{self, Entry};
 
 use crate::real;
@@ -179,21 +180,21 @@ operators! {
 }
 
 extern "C" fn making(sp: usize, bp: u64) {
-    record::enter_operator(Entry { sp, bp });
+    operator::enter(Entry { sp, bp });
 }
 
 extern "C" fn made(block: *mut u8, size: usize, sp: usize, bp: u64) {
-    record::operator_made(block, size, Entry { sp, bp });
+    operator::made(block, size, Entry { sp, bp });
 }
 
 extern "C" fn freeing(block: *mut u8, sp: usize, bp: u64) {
     let entry = Entry { sp, bp };
     record::freeing(block, entry, || ());
-    record::enter_operator(entry);
+    operator::enter(entry);
 }
 
 extern "C" fn freed(sp: usize) {
-    record::leave_operator(sp);
+    operator::leave(sp);
 }
 
 /// Finds what is there when the program starts.
@@ -206,7 +207,7 @@ pub(crate) fn resolve() {
     }
     let find = elf::find_object_function();
     let around = |address: usize| elf::range_at(find, address).unwrap_or((0, 0));
-    record::set_operators([around(allocator.map_or(0, |(malloc, _)| malloc)), around(real::own_dynamic())]);
+    operator::set_code([around(allocator.map_or(0, |(malloc, _)| malloc)), around(real::own_dynamic())]);
 }
 
 /// Libraries were unloaded: what was found in one is looked up anew.
