@@ -58,14 +58,10 @@ impl PageFile {
 
     /// Completes the file and gives it its name.
     pub(super) fn finish(mut self, chunks: &mut [Chunk], tools: &mut Tools) -> Result<TableFile, Error> {
-        let mut end = || -> ParquetResult<u64> {
-            if self.rows_in_group > 0 {
-                self.close_group(chunks, tools)?;
-            }
-            self.file.finish()?;
-            Ok(self.file.bytes_written() as u64)
-        };
-        let bytes = end().map_err(self.error())?;
-        self.unfinished.finish(self.rows, bytes)
+        if self.rows_in_group > 0 {
+            self.close_group(chunks, tools).map_err(self.error())?;
+        }
+        let counted = self.file.into_inner().map_err(Error::parquet("write", self.unfinished.path()))?;
+        self.unfinished.finish(self.rows, counted)
     }
 }

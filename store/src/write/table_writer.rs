@@ -64,6 +64,6 @@ impl TableWriter {
     /// The file cannot be written.
     pub fn finish(self) -> Result<TableFile, Error> {
         let counted = self.writer.into_inner().map_err(Error::parquet("write", self.unfinished.path()))?;
-        self.unfinished.finish(self.rows, counted.bytes)
+        self.unfinished.finish(self.rows, counted)
     }
 }

@@ -1,5 +1,7 @@
 //! One column of one row group: pages, dictionary, statistics, indexes.
 
+use std::io::Write;
+
 use bytes::Bytes;
 use multiversion::multiversion;
 use parquet::basic::{BoundaryOrder, Compression, Encoding, ZstdLevel};
@@ -7,13 +9,14 @@ use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::Result;
 use parquet::file::metadata::{ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder};
-use parquet::file::writer::{SerializedFileWriter, SerializedPageWriter, TrackedWrite};
+use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 use zstd::bulk::Compressor;
 
 use super::dictionary::Dictionary;
 use super::levels::Levels;
 use super::physical::Physical;
+use super::pieces::Pieces;
 use super::{bits, delta};
 
 /// How a column is encoded.
@@ -25,9 +28,13 @@ pub(crate) enum Encoder {
     Dictionary,
 }
 
-/// A page that is ready, but for its place.
+/// What is to be said of a page that is written.
 struct DataPage {
-    page: CompressedPage,
+    encoding: Encoding,
+    /// Bytes with its header.
+    bytes: usize,
+    /// The same before compression.
+    uncompressed: usize,
     rows: usize,
     /// More than rows in a column of lists.
     values: usize,
@@ -42,6 +49,8 @@ pub(crate) struct Chunk {
     encoder: Encoder,
     dictionary: Dictionary,
     pages: Vec<DataPage>,
+    /// The pages themselves.
+    pub(super) content: Pieces,
     /// Pages until compression is tried again (rule 3).
     uncompressed_pages: u32,
     /// Row groups until a dictionary is tried again (rule 2).
@@ -54,23 +63,23 @@ pub(crate) struct Tools {
     encoded: Vec<u8>,
     compressor: Compressor<'static>,
     compressed: Vec<u8>,
-    /// For a whole column: memory that has been used before costs much less than fresh one.
-    column: Vec<u8>,
+    /// Of one page, on its way to the others.
+    page: Vec<u8>,
+    /// The page of a dictionary.
+    pub(super) dictionary: Vec<u8>,
 }
 
 impl Tools {
     /// Without content.
     pub(crate) fn new() -> std::io::Result<Self> {
-        let [encoded, compressed, column] = [const { Vec::new() }; 3];
-        Ok(Self { numbers: Vec::new(), encoded, compressor: Compressor::new(LEVEL)?, compressed, column })
+        let [encoded, compressed, page, dictionary] = [const { Vec::new() }; 4];
+        Ok(Self { numbers: Vec::new(), encoded, compressor: Compressor::new(LEVEL)?, compressed, page, dictionary })
     }
 }
 
 /// Level of compression. Encoded pages either repeat themselves, which any level finds, or hardly become smaller: level 1
 /// takes more than twice the instructions for a tenth fewer bytes.
 const LEVEL: i32 = -5;
-/// About as long as the header of a page is at most.
-const PAGE_HEADER_BYTES: usize = 64;
 /// Pages of a column that are not compressed after one that did not become smaller.
 const PAGES_UNTRIED: u32 = 15;
 /// Row groups in which a column has no dictionary after one in which the dictionary was soon full (rule 2).
@@ -84,6 +93,7 @@ impl Chunk {
             encoder,
             dictionary: Dictionary::default(),
             pages: Vec::new(),
+            content: Pieces::default(),
             uncompressed_pages: 0,
             groups_without_dictionary: 0,
         }
@@ -207,11 +217,13 @@ impl Chunk {
         }
         let is_compressed = self.compress(tools)?;
         let content = if is_compressed { &tools.compressed } else { &tools.encoded };
-        let mut buffer = Vec::with_capacity(levels.len() + content.len());
+        let mut buffer = std::mem::take(&mut tools.page);
+        buffer.clear();
         buffer.extend_from_slice(levels);
         buffer.extend_from_slice(content);
+        let buffer = Bytes::from(buffer);
         let page = Page::DataPageV2 {
-            buf: Bytes::from(buffer),
+            buf: buffer.clone(),
             num_values: *values as u32,
             encoding,
             num_nulls: nulls as u32,
@@ -222,7 +234,9 @@ impl Chunk {
             statistics: None,
         };
         let page = CompressedPage::new(page, levels.len() + tools.encoded.len());
-        self.pages.push(DataPage { page, rows: *rows, values: *values, range, nulls });
+        let (bytes, uncompressed) = append(&mut self.content, page)?;
+        tools.page = buffer.into();
+        self.pages.push(DataPage { encoding, bytes, uncompressed, rows: *rows, values: *values, range, nulls });
         Ok(())
     }
 
@@ -246,66 +260,58 @@ impl Chunk {
         Ok(is_worth_it)
     }
 
-    /// Takes the column's pages out as a chunk of `column`.
-    pub(crate) fn close(&mut self, tools: &mut Tools, column: ColumnDescPtr) -> Result<(Bytes, ColumnCloseResult)> {
-        let pages = std::mem::take(&mut self.pages);
-        // Megabytes: a buffer that doubles would copy them over and over.
-        let bytes = pages.iter().map(|page| page.page.compressed_size() + PAGE_HEADER_BYTES).sum::<usize>();
-        let dictionary_bytes = size_of_val(self.dictionary.values()) + PAGE_HEADER_BYTES;
-        let mut sink = std::mem::take(&mut tools.column);
-        sink.clear();
-        sink.reserve(bytes + dictionary_bytes);
-        let mut sink = TrackedWrite::new(sink);
-        let mut writer = SerializedPageWriter::new(&mut sink);
+    /// What is to be said of the chunk of `column` that its pages make, behind the dictionary's, which is left in `tools`.
+    pub(super) fn close(&mut self, tools: &mut Tools, column: ColumnDescPtr) -> Result<ColumnCloseResult> {
+        tools.dictionary.clear();
         let (mut compressed, mut uncompressed) = (0, 0);
         let mut encodings = vec![Encoding::RLE];
-        let mut dictionary_offset = None;
         if !self.dictionary.values().is_empty() {
-            let spec = writer.write_page(self.dictionary_page(tools)?)?;
-            (compressed, uncompressed) = (spec.compressed_size, spec.uncompressed_size);
-            dictionary_offset = Some(0);
+            let page = self.dictionary_page(tools)?;
+            (compressed, uncompressed) = append(&mut tools.dictionary, page)?;
             encodings.push(Encoding::PLAIN);
         }
-        let data_offset = compressed as i64;
+        let data_offset = compressed;
         let mut index = Indexes::new(self.physical);
         let mut with_dictionary = 0;
-        for page in pages {
-            let encoding = page.page.encoding();
-            with_dictionary += usize::from(encoding == Encoding::RLE_DICTIONARY);
-            if !encodings.contains(&encoding) {
-                encodings.push(encoding);
+        for page in &self.pages {
+            with_dictionary += usize::from(page.encoding == Encoding::RLE_DICTIONARY);
+            if !encodings.contains(&page.encoding) {
+                encodings.push(page.encoding);
             }
-            index.page(&page);
-            let spec = writer.write_page(page.page)?;
-            compressed += spec.compressed_size;
-            uncompressed += spec.uncompressed_size;
-            index.place(spec.offset, spec.compressed_size, page.rows);
+            index.page(page, compressed);
+            compressed += page.bytes;
+            uncompressed += page.uncompressed;
         }
-        self.groups_without_dictionary = match self.dictionary.is_full() && with_dictionary * 4 < index.pages {
+        self.groups_without_dictionary = match self.dictionary.is_full() && with_dictionary * 4 < self.pages.len() {
             true => GROUPS_UNTRIED,
             false => self.groups_without_dictionary.saturating_sub(1),
         };
-        self.dictionary.clear();
         let (rows, values) = (index.rows, index.values);
-        let mut metadata = ColumnChunkMetaData::builder(column)
+        let metadata = ColumnChunkMetaData::builder(column)
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
             .set_encodings(encodings)
             .set_num_values(values as i64)
             .set_total_compressed_size(compressed as i64)
             .set_total_uncompressed_size(uncompressed as i64)
-            .set_data_page_offset(data_offset)
-            .set_dictionary_page_offset(dictionary_offset);
-        metadata = metadata.set_statistics(self.physical.statistics(index.range, index.nulls as u64));
+            .set_data_page_offset(data_offset as i64)
+            .set_dictionary_page_offset((data_offset > 0).then_some(0))
+            .set_statistics(self.physical.statistics(index.range, index.nulls as u64));
         let (column_index, offset_index) = index.build()?;
-        let result = ColumnCloseResult {
+        Ok(ColumnCloseResult {
             bytes_written: compressed as u64,
             rows_written: rows as u64,
             metadata: metadata.build()?,
             bloom_filter: None,
             column_index: Some(column_index),
             offset_index: Some(offset_index),
-        };
-        Ok((Bytes::from(sink.into_inner()?), result))
+        })
+    }
+
+    /// Makes it an empty column again.
+    pub(super) fn clear(&mut self) {
+        self.pages.clear();
+        self.content.clear();
+        self.dictionary.clear();
     }
 
     fn dictionary_page(&mut self, tools: &mut Tools) -> Result<CompressedPage> {
@@ -323,20 +329,12 @@ impl Chunk {
     }
 }
 
-/// Writes a row group of columns that have been closed.
-pub(crate) fn write_row_group<W: std::io::Write + Send>(
-    file: &mut SerializedFileWriter<W>,
-    chunks: &mut [Chunk],
-    tools: &mut Tools,
-) -> Result<()> {
-    let columns = file.schema_descr().columns().to_vec();
-    let mut group = file.next_row_group()?;
-    for (chunk, column) in chunks.iter_mut().zip(columns) {
-        let (bytes, close) = chunk.close(tools, column)?;
-        group.append_column(&bytes, close)?;
-        tools.column = bytes.into();
-    }
-    group.close().map(|_| ())
+/// Appends a page; returns its bytes with the header, and how many that would be without compression.
+fn append(to: &mut (impl Write + Send), page: CompressedPage) -> Result<(usize, usize)> {
+    let mut sink = TrackedWrite::new(to);
+    let spec = SerializedPageWriter::new(&mut sink).write_page(page)?;
+    sink.flush()?;
+    Ok((spec.compressed_size, spec.uncompressed_size))
 }
 
 /// Least and most of the values. The iterator's own `min` and `max` take four times as long.
@@ -362,7 +360,6 @@ struct Indexes {
     nulls: usize,
     rows: usize,
     values: usize,
-    pages: usize,
 }
 
 impl Indexes {
@@ -377,11 +374,14 @@ impl Indexes {
             nulls: 0,
             rows: 0,
             values: 0,
-            pages: 0,
         }
     }
 
-    fn page(&mut self, page: &DataPage) {
+    /// The next page, at `offset`.
+    fn page(&mut self, page: &DataPage, offset: usize) {
+        self.offsets.append_row_count(page.rows as i64);
+        self.offsets.append_offset_and_size(offset as i64, i32::try_from(page.bytes).unwrap_or(i32::MAX));
+        self.rows += page.rows;
         self.nulls += page.nulls;
         self.values += page.values;
         let Some((least, most)) = page.range else {
@@ -393,13 +393,6 @@ impl Indexes {
         self.is_ascending &= self.last.is_none_or(|(l, m)| l <= least && m <= most);
         self.last = Some((least, most));
         self.range = Some(self.range.map_or((least, most), |(l, m)| (l.min(least), m.max(most))));
-    }
-
-    fn place(&mut self, offset: u64, bytes: usize, rows: usize) {
-        self.offsets.append_row_count(rows as i64);
-        self.offsets.append_offset_and_size(offset as i64, i32::try_from(bytes).unwrap_or(i32::MAX));
-        self.rows += rows;
-        self.pages += 1;
     }
 
     fn build(

@@ -20,6 +20,9 @@ mod delta;
 mod dictionary;
 mod levels;
 mod physical;
+mod pieces;
+mod row_group;
 
-pub(super) use chunk::{Chunk, Encoder, Tools, write_row_group};
+pub(super) use chunk::{Chunk, Encoder, Tools};
 pub(super) use physical::Physical;
+pub(super) use row_group::write_row_group;
