@@ -7,6 +7,7 @@
 
 mod redis;
 mod results;
+mod scale;
 mod variants;
 mod workloads;
 
@@ -18,10 +19,8 @@ use serde_json::json;
 use crate::error::{Error, Result};
 use crate::sys;
 use results::Results;
+pub use scale::Scale;
 use variants::{Peers, Variant};
-
-/// By how much `--quick` makes workloads smaller.
-const QUICK: u64 = 10;
 
 /// Measure the cost of recording beside heaptrack and jemalloc's profiler
 #[derive(Debug, clap::Args)]
@@ -40,6 +39,14 @@ pub struct Arguments {
     /// One run of workloads a tenth as large: shows that everything works, not what it costs
     #[arg(long)]
     quick: bool,
+
+    /// Workloads so many times as large: what long runs cost, of which starting and sealing are little
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000), conflicts_with = "quick")]
+    times: u64,
+
+    /// Measure the samplers only, tmq's and jemalloc's
+    #[arg(long)]
+    samplers: bool,
 
     /// Measure without the peers that are not installed
     #[arg(long)]
@@ -91,7 +98,10 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         }
         Format::Json => {
             let workloads: Vec<_> = all.iter().map(Results::json).collect();
-            println!("{:#}", json!({ "quick": arguments.quick, "missing": missing, "workloads": workloads }));
+            println!(
+                "{:#}",
+                json!({ "quick": arguments.quick, "times": arguments.times, "missing": missing, "workloads": workloads })
+            );
         }
     }
     Ok(true)
@@ -101,17 +111,19 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
 ///
 /// # Errors
 /// There is no Python.
-pub fn prepare_python(directory: &Path, divisor: u64) -> Result<workloads::Workload> {
-    workloads::prepare("python", directory, divisor)
+pub fn prepare_python(directory: &Path, scale: Scale) -> Result<workloads::Workload> {
+    workloads::prepare("python", directory, scale)
 }
 
 /// All rounds of a workload.
 fn measure(name: &str, arguments: &Arguments, peers: &Peers, scratch: &Path) -> Result<Results> {
-    let workload = workloads::prepare(name, scratch, if arguments.quick { QUICK } else { 1 })?;
+    let scale = if arguments.quick { Scale::QUICK } else { Scale::times(arguments.times) };
+    let workload = workloads::prepare(name, scratch, scale)?;
     // Also the run that warms caches of files.
     let expected = peers.count(&workload, scratch)?;
-    let mut results = Results::new(&workload, &expected);
-    let variants: Vec<Variant> = Variant::ALL.into_iter().filter(|variant| peers.has(*variant)).collect();
+    let mut results = Results::new(&workload, scale, &expected);
+    let is_measured = |variant: &Variant| peers.has(*variant) && (variant.is_for_samplers() || !arguments.samplers);
+    let variants: Vec<Variant> = Variant::ALL.into_iter().filter(is_measured).collect();
     let rounds = if arguments.quick { 1 } else { arguments.runs.max(1) };
     for round in 0..rounds {
         eprintln!("{name}: round {} of {rounds}", round + 1);

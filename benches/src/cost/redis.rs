@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use super::scale::Scale;
 use crate::error::{Error, Result};
 use crate::programs;
 
@@ -23,15 +24,15 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Server and client for `directory`, with a load smaller by `divisor`.
+    /// Server and client for `directory`, with a load of this `scale`.
     ///
     /// # Errors
     /// The clients are not installed.
-    pub fn new(directory: &Path, divisor: u64) -> Result<Self> {
+    pub fn new(directory: &Path, scale: Scale) -> Result<Self> {
         let missing = ["redis-benchmark", "redis-cli"].into_iter().find(|name| programs::find(name).is_none());
         match missing {
             Some(name) => Err(Error::Missing(format!("{name} (Debian: apt-get install redis-tools)"))),
-            None => Ok(Self { socket: directory.join("redis.socket"), requests: REQUESTS / divisor }),
+            None => Ok(Self { socket: directory.join("redis.socket"), requests: scale.of(REQUESTS) }),
         }
     }
 

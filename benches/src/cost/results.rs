@@ -8,6 +8,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use super::scale::Scale;
 use super::variants::{Expected, Run, Variant};
 use super::workloads::Workload;
 use crate::measure::Usage;
@@ -35,7 +36,7 @@ const HEADS: [(&str, usize); 10] = [
 #[derive(Debug)]
 pub struct Results {
     name: &'static str,
-    about: &'static str,
+    about: String,
     allocations: f64,
     runs: BTreeMap<Variant, Vec<Run>>,
 }
@@ -67,9 +68,9 @@ impl Spread {
 
 impl Results {
     /// Nothing yet.
-    pub fn new(workload: &Workload, expected: &Expected) -> Self {
-        let runs = BTreeMap::new();
-        Self { name: workload.name, about: workload.about, allocations: expected.allocations, runs }
+    pub fn new(workload: &Workload, scale: Scale, expected: &Expected) -> Self {
+        let about = format!("{}{}", workload.about, scale.note());
+        Self { name: workload.name, about, allocations: expected.allocations, runs: BTreeMap::new() }
     }
 
     /// Adds the next round's run of a variant.

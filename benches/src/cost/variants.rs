@@ -55,6 +55,11 @@ impl Variant {
         }
     }
 
+    /// Whether it is a sampler, or what one is compared with.
+    pub fn is_for_samplers(self) -> bool {
+        !matches!(self, Self::TmqExact | Self::Heaptrack)
+    }
+
     /// What its cost is added to: a profiler that brings its own allocator is compared with that allocator.
     pub fn reference(self) -> Self {
         if self == Self::JemallocProfiling { Self::Jemalloc } else { Self::Bare }

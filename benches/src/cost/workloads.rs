@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::redis::Redis;
+use super::scale::Scale;
 use crate::error::{Error, Result, in_file};
 use crate::programs;
 
@@ -50,34 +51,34 @@ impl Workload {
 pub const NAMES: &[&str] =
     &["nothing", "shallow", "deep", "exchange", "storm", "sqlite3", "jq", "perl", "python", "redis"];
 
-/// Compiles or generates what a workload needs in `directory`. `divisor` makes it smaller by as much.
+/// Compiles or generates what a workload needs in `directory`. `scale` says how large it is.
 ///
 /// # Errors
 /// A program is missing, or the directory cannot be written to.
-pub fn prepare(name: &str, directory: &Path, divisor: u64) -> Result<Workload> {
+pub fn prepare(name: &str, directory: &Path, scale: Scale) -> Result<Workload> {
     let own = |about, arguments: &[u64]| own(name, about, directory, arguments);
     match name {
         "nothing" => installed("true", "a program that does nothing: what a recording costs in any case", &[], &[])
             .map(|workload| Workload { name: "nothing", ..workload }),
-        "shallow" => own("1 thread, 2 M malloc/free pairs from one place", &[PAIRS / divisor]),
-        "deep" => own("1 thread, 2 M pairs, 16 frames of which up to four are new", &[1, PAIRS / divisor]),
-        "exchange" => own("the same in 2 threads, which free each other's blocks", &[2, PAIRS / divisor]),
-        "storm" => own("16 threads replace random blocks, 2 M pairs", &[THREADS, PAIRS / divisor]),
+        "shallow" => own("1 thread, 2 M malloc/free pairs from one place", &[scale.of(PAIRS)]),
+        "deep" => own("1 thread, 2 M pairs, 16 frames of which up to four are new", &[1, scale.of(PAIRS)]),
+        "exchange" => own("the same in 2 threads, which free each other's blocks", &[2, scale.of(PAIRS)]),
+        "storm" => own("16 threads replace random blocks, 2 M pairs", &[THREADS, scale.of(PAIRS)]),
         "sqlite3" => {
-            let script = written(directory, "script.sql", &sql(SQL_ROWS / divisor))?;
+            let script = written(directory, "script.sql", &sql(scale.of(SQL_ROWS)))?;
             let read = [":memory:".into(), concat(".read ", &script)];
             installed("sqlite3", "0.96 M allocations of inserts, an index, joins and text functions", &read, &[])
         }
         "jq" => {
-            let input = written(directory, "records.json", &json(JSON_RECORDS / divisor))?;
+            let input = written(directory, "records.json", &json(scale.of(JSON_RECORDS)))?;
             installed("jq", "8 MB of JSON, parsed and printed", &[".".into(), input.into()], &[])
         }
         "perl" => {
-            let script = written(directory, "hashes.pl", &perl(PERL_VALUES / divisor))?;
+            let script = written(directory, "hashes.pl", &perl(scale.of(PERL_VALUES)))?;
             installed("perl", "hashes of hashes", &[script.into()], &[("PERL_HASH_SEED", "0")])
         }
         "python" => {
-            let script = written(directory, "records.py", &python(PYTHON_RECORDS / divisor))?;
+            let script = written(directory, "records.py", &python(scale.of(PYTHON_RECORDS)))?;
             // Its own allocator would ask malloc for arenas only.
             let environment = &[("PYTHONMALLOC", "malloc"), ("PYTHONHASHSEED", "0"), ("PYTHONNOUSERSITE", "1")];
             let arguments = ["-S".into(), script.into()];
@@ -85,7 +86,7 @@ pub fn prepare(name: &str, directory: &Path, divisor: u64) -> Result<Workload> {
                 .map(|workload| Workload { name: "python", ..workload })
         }
         "redis" => {
-            let redis = Redis::new(directory, divisor)?;
+            let redis = Redis::new(directory, scale)?;
             let workload =
                 installed("redis-server", "driven by redis-benchmark, 0.4 M commands", &redis.arguments(), &[])?;
             Ok(Workload { name: "redis", client: Some(redis), ..workload })

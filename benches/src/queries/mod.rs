@@ -9,13 +9,10 @@ mod duckdb;
 
 use std::path::PathBuf;
 
-use crate::cost::prepare_python;
+use crate::cost::{Scale, prepare_python};
 use crate::error::{Error, Result};
 use crate::measure::METER;
 use crate::{programs, sys};
-
-/// By how much `--quick` makes the recorded program smaller.
-const QUICK: u64 = 10;
 
 /// Measure how long answers take, beside heaptrack_print, memray and DuckDB
 #[derive(Debug, clap::Args)]
@@ -55,7 +52,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     if !missing.is_empty() && !arguments.allow_missing {
         return Err(Error::Missing(format!("{} (--allow-missing goes on without)", missing.join("; "))));
     }
-    let program = prepare_python(scratch.path(), if arguments.quick { QUICK } else { 1 })?;
+    let program = prepare_python(scratch.path(), if arguments.quick { Scale::QUICK } else { Scale::ONE })?;
     let bench = Bench {
         tmq: programs::tmq()?,
         meter: programs::compile("meter", &scratch.path().join(METER), &["-static".as_ref()])?,

@@ -8,8 +8,11 @@ use std::time::Duration;
 
 /// Sleep while targets are busy.
 const SHORTEST: Duration = Duration::from_millis(1);
-/// Sleep while nothing happens. Also the longest that the end of a process goes unnoticed.
+/// Sleep while little happens.
 const LONGEST: Duration = Duration::from_millis(20);
+/// Sleep while next to nothing happens: sampled or idle programs. Also the longest that the end of a process goes unnoticed
+/// that is not the child, whose end is a signal.
+const LONGEST_IDLE: Duration = Duration::from_millis(50);
 /// Chunks (1 MiB) filled during one sleep at which it stops growing, so that what is drained is still in a cache.
 const PLENTY: u32 = 32;
 
@@ -35,7 +38,8 @@ impl Pace {
         if freed > self.chunks / 8 || freed > PLENTY {
             self.sleep = (self.sleep / 2).max(SHORTEST);
         } else if freed <= self.chunks / 32 && freed <= PLENTY / 2 {
-            self.sleep = (self.sleep * 3 / 2).min(LONGEST);
+            let longest = if freed == 0 { LONGEST_IDLE } else { LONGEST };
+            self.sleep = (self.sleep * 3 / 2).min(longest);
         }
         self.sleep
     }
@@ -51,7 +55,7 @@ mod tests {
         for _ in 0..20 {
             pace.after(0);
         }
-        assert_eq!(pace.after(0), LONGEST);
+        assert_eq!((pace.after(0), pace.after(1)), (LONGEST_IDLE, LONGEST));
         assert_eq!(pace.after(60), Duration::ZERO);
         assert!(pace.after(10) <= SHORTEST);
         assert!(pace.after(1) > SHORTEST);
