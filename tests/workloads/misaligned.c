@@ -1,4 +1,5 @@
-/* Calls from a stack that is off by a word, as assembler code may leave it. The C library's functions bear that. */
+/* Calls from a stack that is off by a word, as assembler code may leave it. The C library's functions bear that. Also of C++'s
+   operators, where there are any. */
 #define _GNU_SOURCE
 #include <stdint.h>
 #include <stdio.h>
@@ -31,8 +32,29 @@ __attribute__((noinline)) static uintptr_t deeper(int depth, uintptr_t size) {
     return depth ? deeper(depth - 1, size) + pad[0] - 1 : off((void *)malloc, size, 0, 0, 0, 0, 0);
 }
 
+extern void *_Znwm(size_t) __attribute__((weak));
+extern void *_ZnwmSt11align_val_t(size_t, size_t) __attribute__((weak));
+extern void _ZdlPv(void *) __attribute__((weak));
+extern void _ZdlPvSt11align_val_t(void *, size_t) __attribute__((weak));
+
+static void use_operators(void) {
+    if (!_Znwm || !_ZdlPv || !_ZnwmSt11align_val_t || !_ZdlPvSt11align_val_t) return;
+    for (int i = 0; i < 100; i++) {
+        char *p = (char *)off((void *)_Znwm, 401, 0, 0, 0, 0, 0);
+        memset(p, i, 401);
+        char *q = (char *)off((void *)_ZnwmSt11align_val_t, 448, 64, 0, 0, 0, 0);
+        memset(q, i, 448);
+        if ((uintptr_t)q % 64 || p[400] != q[447]) abort();
+        off((void *)_ZdlPv, (uintptr_t)p, 0, 0, 0, 0, 0);
+        off((void *)_ZdlPvSt11align_val_t, (uintptr_t)q, 64, 0, 0, 0, 0);
+        p = _Znwm(403);
+        _ZdlPv(memset(p, i, 403));
+    }
+}
+
 int main(void) {
     uintptr_t sum = 0;
+    use_operators();
     for (int i = 0; i < 3000; i++) {
         char *p = (char *)deeper(i % 40, 100);
         memset(p, i, 100);

@@ -8,7 +8,10 @@
 //! That code is assembly around the real call, because exceptions pass through it (`std::bad_alloc`). What the real
 //! operator does with `malloc` and `free` themselves on its way is not recorded a second time.
 //!
-//! Programs may load C++ long after their start; the real operators are looked up then.
+//! Programs may load C++ long after their start; the real operators are looked up then. C programs that ask whether there
+//! are any find these here: without C++ they are `malloc` and `free`.
+//!
+//! As the hooks do, all of this bears callers whose stack is off by a word.
 #![expect(non_snake_case, reason = "these are the names of C++'s symbols")]
 
 use core::arch::naked_asm;
@@ -38,6 +41,102 @@ struct Operator {
     late: unsafe extern "C" fn(),
     /// `target` where the operator is not built on `malloc`.
     direct: unsafe extern "C" fn(),
+    /// What does its work where there is no C++.
+    without: Without,
+}
+
+/// Functions of C instead of an operator, as calls see them: two arguments and a result.
+type Without = unsafe extern "C" fn(usize, usize) -> *mut u8;
+
+/// Code that calls something with the stack aligned and `rdi`, `rsi` and `rdx` saved on it. `$aligned` is the code for a
+/// caller whose stack is as the ABI wants it, `$off` for one whose stack is off by a word: the same, for which the return
+/// address is one word further up.
+macro_rules! on_an_aligned_stack {
+    ($code:ident) => {
+        concat!(
+            ".cfi_startproc\n",
+            "test spl, 8\njz 2f\n",
+            $code!("24"),
+            "2:\nsub rsp, 8\n.cfi_adjust_cfa_offset 8\n",
+            $code!("32"),
+            ".cfi_endproc",
+        )
+    };
+}
+
+macro_rules! save_arguments {
+    () => {
+        concat!(
+            "push rdi\n.cfi_adjust_cfa_offset 8\n",
+            "push rsi\n.cfi_adjust_cfa_offset 8\n",
+            "push rdx\n.cfi_adjust_cfa_offset 8\n",
+        )
+    };
+}
+
+macro_rules! load_arguments {
+    () => {
+        "mov rdx, [rsp]\nmov rsi, [rsp + 8]\nmov rdi, [rsp + 16]\n"
+    };
+}
+
+/// `$above`: bytes of the stack up to the return address.
+macro_rules! leave {
+    ($above:literal) => {
+        concat!("add rsp, ", $above, "\n.cfi_adjust_cfa_offset -", $above, "\n")
+    };
+}
+
+macro_rules! find_and_go_on {
+    ($above:literal) => {
+        concat!(
+            save_arguments!(),
+            "lea rdi, [rip + {operator}]\ncall {find}\n",
+            load_arguments!(),
+            leave!($above),
+            "jmp rax\n",
+        )
+    };
+}
+
+/// `rdi`: the size. The real operator may throw; nothing has to be undone then.
+macro_rules! make {
+    ($above:literal) => {
+        concat!(
+            save_arguments!(),
+            "lea rdi, [rsp + ",
+            $above,
+            "]\nmov rsi, rbp\ncall {making}\n",
+            load_arguments!(),
+            "call qword ptr [rip + {operator} + 8]\n",
+            "mov [rsp], rax\nmov rdi, rax\nmov rsi, [rsp + 16]\n",
+            "lea rdx, [rsp + ",
+            $above,
+            "]\nmov rcx, rbp\ncall {made}\n",
+            "mov rax, [rsp]\n",
+            leave!($above),
+            "ret\n",
+        )
+    };
+}
+
+/// `rdi`: the block.
+macro_rules! destroy {
+    ($above:literal) => {
+        concat!(
+            save_arguments!(),
+            "lea rsi, [rsp + ",
+            $above,
+            "]\nmov rdx, rbp\ncall {freeing}\n",
+            load_arguments!(),
+            "call qword ptr [rip + {operator} + 8]\n",
+            "lea rdi, [rsp + ",
+            $above,
+            "]\ncall {freed}\n",
+            leave!($above),
+            "ret\n",
+        )
+    };
 }
 
 macro_rules! operators {
@@ -68,6 +167,7 @@ macro_rules! operators {
                     },
                     late: late::$name,
                     direct: direct::$name,
+                    without: operators!(@without $kind),
                 };
             )*
         }
@@ -77,17 +177,7 @@ macro_rules! operators {
                 #[unsafe(naked)]
                 pub(super) unsafe extern "C" fn $name() {
                     naked_asm!(
-                        ".cfi_startproc",
-                        "push rdi", ".cfi_adjust_cfa_offset 8",
-                        "push rsi", ".cfi_adjust_cfa_offset 8",
-                        "push rdx", ".cfi_adjust_cfa_offset 8",
-                        "lea rdi, [rip + {operator}]",
-                        "call {find}",
-                        "pop rdx", ".cfi_adjust_cfa_offset -8",
-                        "pop rsi", ".cfi_adjust_cfa_offset -8",
-                        "pop rdi", ".cfi_adjust_cfa_offset -8",
-                        "jmp rax",
-                        ".cfi_endproc",
+                        on_an_aligned_stack!(find_and_go_on),
                         operator = sym statics::$name, find = sym find_late,
                     )
                 }
@@ -99,61 +189,28 @@ macro_rules! operators {
         }
         static ALL: &[&Operator] = &[$( &statics::$name ),*];
     };
-    // rdi: the size. The real operator may throw; nothing has to be undone then.
-    (@direct new $name:ident) => {
-        #[unsafe(naked)]
-        pub(super) unsafe extern "C" fn $name() {
-            naked_asm!(
-                ".cfi_startproc",
-                "push rdi", ".cfi_adjust_cfa_offset 8",
-                "push rsi", ".cfi_adjust_cfa_offset 8",
-                "push rdx", ".cfi_adjust_cfa_offset 8",
-                "lea rdi, [rsp + 24]",
-                "mov rsi, rbp",
-                "call {making}",
-                "mov rdx, [rsp]",
-                "mov rsi, [rsp + 8]",
-                "mov rdi, [rsp + 16]",
-                "call qword ptr [rip + {operator} + 8]",
-                "mov [rsp], rax",
-                "mov rdi, rax",
-                "mov rsi, [rsp + 16]",
-                "lea rdx, [rsp + 24]",
-                "mov rcx, rbp",
-                "call {made}",
-                "mov rax, [rsp]",
-                "add rsp, 24", ".cfi_adjust_cfa_offset -24",
-                "ret",
-                ".cfi_endproc",
-                operator = sym statics::$name, making = sym making, made = sym made,
-            )
-        }
-    };
-    // rdi: the block.
     (@direct delete $name:ident) => {
         #[unsafe(naked)]
         pub(super) unsafe extern "C" fn $name() {
             naked_asm!(
-                ".cfi_startproc",
-                "push rdi", ".cfi_adjust_cfa_offset 8",
-                "push rsi", ".cfi_adjust_cfa_offset 8",
-                "push rdx", ".cfi_adjust_cfa_offset 8",
-                "lea rsi, [rsp + 24]",
-                "mov rdx, rbp",
-                "call {freeing}",
-                "mov rdx, [rsp]",
-                "mov rsi, [rsp + 8]",
-                "mov rdi, [rsp + 16]",
-                "call qword ptr [rip + {operator} + 8]",
-                "lea rdi, [rsp + 24]",
-                "call {freed}",
-                "add rsp, 24", ".cfi_adjust_cfa_offset -24",
-                "ret",
-                ".cfi_endproc",
+                on_an_aligned_stack!(destroy),
                 operator = sym statics::$name, freeing = sym freeing, freed = sym freed,
             )
         }
     };
+    // `new`, with or without an alignment.
+    (@direct $new:ident $name:ident) => {
+        #[unsafe(naked)]
+        pub(super) unsafe extern "C" fn $name() {
+            naked_asm!(
+                on_an_aligned_stack!(make),
+                operator = sym statics::$name, making = sym making, made = sym made,
+            )
+        }
+    };
+    (@without new) => { allocate };
+    (@without new_aligned) => { allocate_aligned };
+    (@without delete) => { free };
 }
 
 operators! {
@@ -161,10 +218,10 @@ operators! {
     new _Znam
     new _ZnwmRKSt9nothrow_t
     new _ZnamRKSt9nothrow_t
-    new _ZnwmSt11align_val_t
-    new _ZnamSt11align_val_t
-    new _ZnwmSt11align_val_tRKSt9nothrow_t
-    new _ZnamSt11align_val_tRKSt9nothrow_t
+    new_aligned _ZnwmSt11align_val_t
+    new_aligned _ZnamSt11align_val_t
+    new_aligned _ZnwmSt11align_val_tRKSt9nothrow_t
+    new_aligned _ZnamSt11align_val_tRKSt9nothrow_t
     delete _ZdlPv
     delete _ZdaPv
     delete _ZdlPvm
@@ -177,6 +234,30 @@ operators! {
     delete _ZdaPvRKSt9nothrow_t
     delete _ZdlPvSt11align_val_tRKSt9nothrow_t
     delete _ZdaPvSt11align_val_tRKSt9nothrow_t
+}
+
+unsafe extern "C" {
+    // This library's own hooks, under the names that programs call.
+    fn malloc(size: usize) -> *mut u8;
+    fn aligned_alloc(alignment: usize, size: usize) -> *mut u8;
+    #[link_name = "free"]
+    fn give_back(address: usize);
+}
+
+unsafe extern "C" fn allocate(size: usize, _: usize) -> *mut u8 {
+    // SAFETY: any size may be asked for.
+    unsafe { malloc(size) }
+}
+
+unsafe extern "C" fn allocate_aligned(size: usize, alignment: usize) -> *mut u8 {
+    // SAFETY: any size may be asked for, and a wrong alignment is refused.
+    unsafe { aligned_alloc(alignment, size) }
+}
+
+unsafe extern "C" fn free(address: usize, _: usize) -> *mut u8 {
+    // SAFETY: the caller's block, made by one of the two above.
+    unsafe { give_back(address) };
+    core::ptr::null_mut()
 }
 
 extern "C" fn making(sp: usize, bp: u64) {
@@ -214,6 +295,7 @@ pub(crate) fn resolve() {
 pub(crate) fn forget_late() {
     for operator in ALL.iter().filter(|operator| operator.is_late.load(Relaxed)) {
         operator.target.store(operator.late as *mut c_void, Relaxed);
+        operator.real.store(core::ptr::null_mut(), Relaxed);
     }
 }
 
@@ -225,7 +307,8 @@ extern "C" fn find_late(operator: &Operator) -> *mut c_void {
         operator.set(address, false);
     }
     // Acquire pairs with the Release in `set`.
-    operator.real.load(Acquire)
+    let real = operator.real.load(Acquire);
+    if real.is_null() { operator.without as *mut c_void } else { real }
 }
 
 impl Operator {

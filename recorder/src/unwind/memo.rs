@@ -172,14 +172,15 @@ impl Hint {
     /// The hash by which branches of this leaf are found.
     #[inline(always)]
     fn tag(&self) -> u64 {
-        let mix = |hash: u64, offset: &i32| {
-            let slot = self.sp.wrapping_add_signed((*offset).into());
+        let word = |i: usize| {
+            let slot = self.sp.wrapping_add_signed(self.offsets[i].into());
             // SAFETY: a return address lay there, in the thread's own stack above the leaf's stack pointer (or it is the
             // leaf's own, right below). The leaf under way has this stack pointer (`is_for`), so the stack is in use there.
-            let word = unsafe { read(slot as usize) };
-            (hash.rotate_left(17) ^ word).wrapping_mul(FACTOR)
+            unsafe { read(slot as usize) }
         };
-        self.offsets.iter().fold(self.pc ^ self.sp.rotate_left(24), mix) | 1
+        let pair = |i: usize| word(i).rotate_left(32) ^ word(i + 1);
+        let first = pair(0).wrapping_mul(FACTOR).rotate_left(17);
+        (first ^ pair(2) ^ self.pc ^ self.sp.rotate_left(24)).wrapping_mul(FACTOR) | 1
     }
 }
 

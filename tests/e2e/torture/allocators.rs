@@ -84,6 +84,30 @@ fn linked_allocators() {
     }
 }
 
+/// Callers in assembler: tcmalloc's operators bear a stack that is off by a word, and so do those before it.
+#[test]
+fn operators_from_a_stack_that_is_not_aligned() {
+    let program = workload("misaligned.c").display().to_string();
+    // A C program finds operators only under tmq; they do what they should.
+    let recording = same_with(&["--verify=1"], &[&program]);
+    check_unaligned(&recording, "without C++");
+    // Of the others' code some crashes there without tmq.
+    let [_, tcmalloc, _] = libraries();
+    let behind = format!("LD_PRELOAD=\"$LD_PRELOAD:{tcmalloc}\" exec {program}");
+    check_unaligned(&same_with(&["--verify=1"], &["sh", "-c", &behind]), &tcmalloc);
+    same_with(&["--sample=4K"], &["sh", "-c", &behind]);
+}
+
+fn check_unaligned(recording: &Recording, what: &str) {
+    recording.check_nothing_lost();
+    for size in [401, 448, 403] {
+        assert_eq!(recording.blocks_of(size), 100, "{what}: blocks of {size} bytes");
+        assert_eq!(recording.left_between(size, size), 0, "{what}: blocks of {size} bytes");
+        let paths = recording.paths_of(size);
+        assert!(!paths.is_empty() && paths.iter().all(|p| p.contains("use_operators main ")), "{what}: {paths:?}");
+    }
+}
+
 /// C++ that comes into a C program long after its start, and goes again.
 #[test]
 fn operators_of_libraries_loaded_late() {
