@@ -18,7 +18,7 @@ use core::arch::naked_asm;
 use core::ffi::{CStr, c_void};
 use core::sync::atomic::{
     AtomicBool, AtomicPtr,
-    Ordering::{Acquire, Relaxed, Release},
+    Ordering::{Relaxed, Release},
 };
 
 use tmq_recorder::elf;
@@ -41,16 +41,13 @@ struct Operator {
     late: unsafe extern "C" fn(),
     /// `target` where the operator is not built on `malloc`.
     direct: unsafe extern "C" fn(),
-    /// What does its work where there is no C++.
-    without: Without,
+    /// What does its work where there is no C++: a hook of this library, so that callers are recorded as ever.
+    without: AtomicPtr<c_void>,
 }
 
-/// Functions of C instead of an operator, as calls see them: two arguments and a result.
-type Without = unsafe extern "C" fn(usize, usize) -> *mut u8;
-
-/// Code that calls something with the stack aligned and `rdi`, `rsi` and `rdx` saved on it. `$aligned` is the code for a
-/// caller whose stack is as the ABI wants it, `$off` for one whose stack is off by a word: the same, for which the return
-/// address is one word further up.
+/// Code that calls something with the stack aligned and `rdi`, `rsi` and `rdx` saved on it, once for callers whose stack is
+/// as the ABI wants it, and once for those whose stack is off by a word. `$code` is told how many bytes of the stack lie
+/// below the return address then.
 macro_rules! on_an_aligned_stack {
     ($code:ident) => {
         concat!(
@@ -167,7 +164,7 @@ macro_rules! operators {
                     },
                     late: late::$name,
                     direct: direct::$name,
-                    without: operators!(@without $kind),
+                    without: AtomicPtr::new(operators!(@without $kind) as *const () as *mut c_void),
                 };
             )*
         }
@@ -208,8 +205,8 @@ macro_rules! operators {
             )
         }
     };
-    (@without new) => { allocate };
-    (@without new_aligned) => { allocate_aligned };
+    (@without new) => { malloc };
+    (@without new_aligned) => { new_aligned };
     (@without delete) => { free };
 }
 
@@ -239,25 +236,13 @@ operators! {
 unsafe extern "C" {
     // This library's own hooks, under the names that programs call.
     fn malloc(size: usize) -> *mut u8;
-    fn aligned_alloc(alignment: usize, size: usize) -> *mut u8;
-    #[link_name = "free"]
-    fn give_back(address: usize);
+    fn free(address: *mut u8);
 }
 
-unsafe extern "C" fn allocate(size: usize, _: usize) -> *mut u8 {
-    // SAFETY: any size may be asked for.
-    unsafe { malloc(size) }
-}
-
-unsafe extern "C" fn allocate_aligned(size: usize, alignment: usize) -> *mut u8 {
-    // SAFETY: any size may be asked for, and a wrong alignment is refused.
-    unsafe { aligned_alloc(alignment, size) }
-}
-
-unsafe extern "C" fn free(address: usize, _: usize) -> *mut u8 {
-    // SAFETY: the caller's block, made by one of the two above.
-    unsafe { give_back(address) };
-    core::ptr::null_mut()
+/// `aligned_alloc`, which takes its arguments the other way round.
+#[unsafe(naked)]
+unsafe extern "C" fn new_aligned() {
+    naked_asm!(".cfi_startproc", "xchg rdi, rsi", "jmp aligned_alloc@PLT", ".cfi_endproc")
 }
 
 extern "C" fn making(sp: usize, bp: u64) {
@@ -283,6 +268,7 @@ pub(crate) fn resolve() {
     let allocator = elf::next_definition(real::own_dynamic(), c"malloc");
     for operator in ALL {
         if let Some((address, bias)) = elf::next_definition(real::own_dynamic(), operator.name) {
+            operator.is_late.store(false, Relaxed);
             operator.set(address, allocator.is_some_and(|(_, its)| its == bias));
         }
     }
@@ -295,25 +281,26 @@ pub(crate) fn resolve() {
 pub(crate) fn forget_late() {
     for operator in ALL.iter().filter(|operator| operator.is_late.load(Relaxed)) {
         operator.target.store(operator.late as *mut c_void, Relaxed);
-        operator.real.store(core::ptr::null_mut(), Relaxed);
     }
 }
 
 /// The real operator, of a program that loads C++ only now. Not the one of the caller's own scope, which only the loader
 /// knows, but the first that was loaded: all but the most unusual are built on `malloc`.
 extern "C" fn find_late(operator: &Operator) -> *mut c_void {
-    if let Some(address) = elf::find_loaded(real::own_dynamic(), operator.name) {
-        operator.is_late.store(true, Relaxed);
-        operator.set(address, false);
+    match elf::find_loaded(real::own_dynamic(), operator.name) {
+        Some(address) => {
+            operator.is_late.store(true, Relaxed);
+            operator.set(address, false);
+            address as *mut c_void
+        }
+        None => operator.without.load(Relaxed),
     }
-    // Acquire pairs with the Release in `set`.
-    let real = operator.real.load(Acquire);
-    if real.is_null() { operator.without as *mut c_void } else { real }
 }
 
 impl Operator {
     fn set(&self, address: usize, is_direct: bool) {
         let address = address as *mut c_void;
+        // Release pairs with the loads of the assembly above, `target` before `real`, which x86_64 keeps in order.
         self.real.store(address, Release);
         self.target.store(if is_direct { self.direct as *mut c_void } else { address }, Release);
     }

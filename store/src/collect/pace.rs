@@ -8,11 +8,11 @@ use std::time::Duration;
 
 /// Sleep while targets are busy.
 const SHORTEST: Duration = Duration::from_millis(1);
-/// Sleep while little happens.
+/// Sleep while little happens. Also the longest that a new thread, or the end of a process, goes unnoticed.
 const LONGEST: Duration = Duration::from_millis(20);
-/// Sleep while next to nothing happens: sampled or idle programs. Also the longest that the end of a process goes unnoticed
-/// that is not the child, whose end is a signal.
-const LONGEST_IDLE: Duration = Duration::from_millis(50);
+/// Sleep beside a single program of which only a sample is recorded: a round takes 0.1 ms if what it needs has left the
+/// caches. The end of that program is a signal, which ends the sleep.
+const LONGEST_SAMPLED: Duration = Duration::from_millis(50);
 /// Chunks (1 MiB) filled during one sleep at which it stops growing, so that what is drained is still in a cache.
 const PLENTY: u32 = 32;
 
@@ -21,16 +21,18 @@ const PLENTY: u32 = 32;
 pub(super) struct Pace {
     sleep: Duration,
     chunks: u32,
+    is_sampled: bool,
 }
 
 impl Pace {
-    /// For a pool of `chunks` chunks.
-    pub(super) fn new(chunks: u32) -> Self {
-        Self { sleep: SHORTEST, chunks }
+    /// For a pool of `chunks` chunks; whether only a sample is recorded.
+    pub(super) fn new(chunks: u32, is_sampled: bool) -> Self {
+        Self { sleep: SHORTEST, chunks, is_sampled }
     }
 
     /// The sleep after a round that freed so many chunks, if it delivered all; zero: none, the pool is nearly used up.
-    pub(super) fn after(&mut self, freed: u32) -> Duration {
+    /// `processes`: how many are recorded now.
+    pub(super) fn after(&mut self, freed: u32, processes: usize) -> Duration {
         if freed > self.chunks / 2 {
             self.sleep = SHORTEST;
             return Duration::ZERO;
@@ -38,9 +40,10 @@ impl Pace {
         if freed > self.chunks / 8 || freed > PLENTY {
             self.sleep = (self.sleep / 2).max(SHORTEST);
         } else if freed <= self.chunks / 32 && freed <= PLENTY / 2 {
-            let longest = if freed == 0 { LONGEST_IDLE } else { LONGEST };
-            self.sleep = (self.sleep * 3 / 2).min(longest);
+            self.sleep = self.sleep * 3 / 2;
         }
+        let is_quiet = self.is_sampled && processes <= 1 && freed == 0;
+        self.sleep = self.sleep.min(if is_quiet { LONGEST_SAMPLED } else { LONGEST });
         self.sleep
     }
 }
@@ -51,14 +54,28 @@ mod tests {
 
     #[test]
     fn sleeps_long_when_idle_and_not_at_all_when_the_pool_is_used_up() {
-        let mut pace = Pace::new(64);
+        let mut pace = Pace::new(64, false);
         for _ in 0..20 {
-            pace.after(0);
+            pace.after(0, 1);
         }
-        assert_eq!((pace.after(0), pace.after(1)), (LONGEST_IDLE, LONGEST));
-        assert_eq!(pace.after(60), Duration::ZERO);
-        assert!(pace.after(10) <= SHORTEST);
-        assert!(pace.after(1) > SHORTEST);
-        assert!(Pace::new(1).after(1) == Duration::ZERO);
+        assert_eq!(pace.after(0, 1), LONGEST);
+        assert_eq!(pace.after(60, 1), Duration::ZERO);
+        assert!(pace.after(10, 1) <= SHORTEST);
+        assert!(pace.after(1, 1) > SHORTEST);
+        assert!(Pace::new(1, false).after(1, 1) == Duration::ZERO);
+    }
+
+    #[test]
+    fn sleeps_longest_beside_one_sampled_program() {
+        let mut pace = Pace::new(2048, true);
+        for _ in 0..20 {
+            pace.after(0, 1);
+        }
+        assert_eq!(pace.after(0, 1), LONGEST_SAMPLED);
+        for (freed, processes) in [(0, 2), (1, 1), (PLENTY / 2 + 1, 1), (PLENTY, 1)] {
+            assert_eq!(pace.after(freed, processes), LONGEST, "{freed} {processes}");
+            (0..5).for_each(|_| _ = pace.after(0, 1));
+            assert_eq!(pace.after(0, 1), LONGEST_SAMPLED);
+        }
     }
 }

@@ -81,7 +81,7 @@ impl<'a> Session<'a> {
             signals,
             control,
             calibration,
-            pace: Pace::new(region.chunks()),
+            pace: Pace::new(region.chunks(), options.config.sample_interval > 0),
             started: now,
             next_progress: now + PROGRESS_EVERY,
             next_rss: now,
@@ -128,7 +128,7 @@ impl<'a> Session<'a> {
             if self.is_over(now, observer) {
                 return Ok(());
             }
-            let sleep = self.pace.after(round.freed);
+            let sleep = self.pace.after(round.freed, self.drain.processes.running());
             // A partial round without anything new waits for a chunk that is nowhere to be seen.
             let goes_on = round.is_partial && round.slots > 0;
             if !sleep.is_zero() && !goes_on {
@@ -145,7 +145,7 @@ impl<'a> Session<'a> {
         }
         if now >= self.next_rss {
             let (least, most) = RSS_EVERY;
-            // A two-hundredth of the time so far, and more for many processes: a thousand lines in any run.
+            // A five-hundredth of the time so far, and more for many processes: a thousand lines or so in any run.
             let distance = (now.duration_since(self.started) / 500).clamp(least, most);
             let crowd = u32::try_from(self.drain.processes.running() / 8).unwrap_or(u32::MAX).max(1);
             self.next_rss = now + distance.saturating_mul(crowd);

@@ -1,5 +1,7 @@
 //! A file whose columns come as pages of [`super::pages`], from creation to its final name.
 
+use std::fs::File;
+use std::io::BufWriter;
 use std::path::Path;
 
 use parquet::arrow::ArrowWriter;
@@ -8,7 +10,7 @@ use parquet::file::writer::SerializedFileWriter;
 
 use super::pages::{Chunk, Tools, write_row_group};
 use super::properties::{ROW_GROUP_ROWS, writer_properties};
-use super::unfinished::{Counted, Unfinished};
+use super::unfinished::Unfinished;
 use crate::Error;
 use crate::recording::TableFile;
 use crate::schema::Table;
@@ -16,7 +18,7 @@ use crate::schema::Table;
 /// The file; who writes it holds the columns.
 pub(super) struct PageFile {
     unfinished: Unfinished,
-    file: SerializedFileWriter<Counted>,
+    file: SerializedFileWriter<BufWriter<File>>,
     rows_in_group: usize,
     rows: u64,
 }
@@ -24,9 +26,9 @@ pub(super) struct PageFile {
 impl PageFile {
     /// Begins the file `name` (relative to the recording directory `dir`) of `table`.
     pub(super) fn create(dir: &Path, name: &str, table: &'static Table) -> Result<Self, Error> {
-        let (unfinished, counted) = Unfinished::create(dir, name, table)?;
+        let (unfinished, file) = Unfinished::create(dir, name, table)?;
         let begin = || -> ParquetResult<_> {
-            let writer = ArrowWriter::try_new(counted, table.schema(), Some(writer_properties(table, None)))?;
+            let writer = ArrowWriter::try_new(file, table.schema(), Some(writer_properties(table, None)))?;
             // The Arrow writer has put the schema into the metadata; the rows come without it.
             Ok(writer.into_serialized_writer()?.0)
         };
@@ -58,10 +60,15 @@ impl PageFile {
 
     /// Completes the file and gives it its name.
     pub(super) fn finish(mut self, chunks: &mut [Chunk], tools: &mut Tools) -> Result<TableFile, Error> {
-        if self.rows_in_group > 0 {
-            self.close_group(chunks, tools).map_err(self.error())?;
-        }
-        let counted = self.file.into_inner().map_err(Error::parquet("write", self.unfinished.path()))?;
-        self.unfinished.finish(self.rows, counted)
+        let mut end = || -> ParquetResult<u64> {
+            if self.rows_in_group > 0 {
+                self.close_group(chunks, tools)?;
+            }
+            // Flushes, too.
+            self.file.finish()?;
+            Ok(self.file.bytes_written() as u64)
+        };
+        let bytes = end().map_err(self.error())?;
+        self.unfinished.finish(self.rows, bytes)
     }
 }

@@ -92,7 +92,10 @@ mod tests {
     use std::fs::File;
 
     use arrow::array::{Array, BooleanArray, Int32Array};
-    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use parquet::arrow::arrow_reader::{
+        ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
+    };
+    use parquet::file::metadata::PageIndexPolicy;
 
     use super::*;
 
@@ -148,6 +151,28 @@ mod tests {
                 }
             }
             assert_eq!(i, rows);
+        }
+    }
+
+    /// Which takes what the offset index says about pages that do not lie in one piece of memory, behind a dictionary.
+    #[test]
+    fn rows_are_found_by_the_index_of_pages() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut writer = StackFramesWriter::create(scratch.path()).unwrap();
+        const ROWS: usize = 600_000;
+        (0..ROWS).for_each(|i| writer.push(row(i)).unwrap());
+        let path = scratch.path().join(writer.finish().unwrap().path);
+        for (start, count) in [(0, 3), (PAGE_ROWS * 7 - 2, 5), (524_286, 4), (ROWS - 3, 3)] {
+            let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
+            let file = File::open(&path).unwrap();
+            let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).unwrap();
+            let selection = RowSelection::from(vec![RowSelector::skip(start), RowSelector::select(count)]);
+            let batches: Vec<_> = reader.with_row_selection(selection).build().unwrap().map(Result::unwrap).collect();
+            let frames: Vec<i32> = batches
+                .iter()
+                .flat_map(|batch| batch.column(2).as_any().downcast_ref::<Int32Array>().unwrap().values().to_vec())
+                .collect();
+            assert_eq!(frames, (start..start + count).map(|i| row(i).frame_id).collect::<Vec<_>>());
         }
     }
 }

@@ -1,12 +1,14 @@
 //! One Parquet file of a table, from creation to its final name.
 
+use std::fs::File;
+use std::io::BufWriter;
 use std::path::Path;
 
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
 
 use super::properties::writer_properties;
-use super::unfinished::{Counted, Unfinished};
+use super::unfinished::Unfinished;
 use crate::Error;
 use crate::recording::TableFile;
 use crate::schema::Table;
@@ -16,7 +18,7 @@ use crate::schema::Table;
 #[derive(Debug)]
 pub struct TableWriter {
     unfinished: Unfinished,
-    writer: ArrowWriter<Counted>,
+    writer: ArrowWriter<BufWriter<File>>,
     rows: u64,
 }
 
@@ -36,8 +38,8 @@ impl TableWriter {
         table: &'static Table,
         rows: Option<usize>,
     ) -> Result<Self, Error> {
-        let (unfinished, counted) = Unfinished::create(dir, name, table)?;
-        let writer = ArrowWriter::try_new(counted, table.schema(), Some(writer_properties(table, rows)))
+        let (unfinished, file) = Unfinished::create(dir, name, table)?;
+        let writer = ArrowWriter::try_new(file, table.schema(), Some(writer_properties(table, rows)))
             .map_err(Error::parquet("write", unfinished.path()))?;
         Ok(Self { unfinished, writer, rows: 0 })
     }
@@ -62,8 +64,9 @@ impl TableWriter {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn finish(self) -> Result<TableFile, Error> {
-        let counted = self.writer.into_inner().map_err(Error::parquet("write", self.unfinished.path()))?;
-        self.unfinished.finish(self.rows, counted)
+    pub fn finish(mut self) -> Result<TableFile, Error> {
+        // Flushes, too.
+        self.writer.finish().map_err(Error::parquet("write", self.unfinished.path()))?;
+        self.unfinished.finish(self.rows, self.writer.bytes_written() as u64)
     }
 }

@@ -89,8 +89,10 @@ fn linked_allocators() {
 fn operators_from_a_stack_that_is_not_aligned() {
     let program = workload("misaligned.c").display().to_string();
     // A C program finds operators only under tmq; they do what they should.
-    let recording = same_with(&["--verify=1"], &[&program]);
+    let recording = same_with(&["--verify=1", "--free-stacks"], &[&program]);
     check_unaligned(&recording, "without C++");
+    let own = "select count(*) from frames join modules using (module_id) where path like '%tmq_preload%'";
+    assert_eq!(recording.integer(own), 0, "{:?}", recording.sql("select * from frames"));
     // Of the others' code some crashes there without tmq.
     let [_, tcmalloc, _] = libraries();
     let behind = format!("LD_PRELOAD=\"$LD_PRELOAD:{tcmalloc}\" exec {program}");
