@@ -11,10 +11,10 @@
 //! - when anything fails, the target goes on and the gap is counted.
 //!
 //! ```text
-//! record ──▶ thread ──▶ stream ──▶ region (shared memory)
-//!    │          ▲
-//!    └──▶ unwind::walk ──▶ unwind::rules ──▶ unwind::cfi        process: start, fork, end
-//!              └─────────▶ nodes ──▶ modules ◀── unloading
+//! record, mapping ──▶ session ──▶ thread ──▶ stream ──▶ region (shared memory)
+//!                       │            ▲
+//!                       └──▶ unwind::walk ──▶ unwind::rules ──▶ unwind::cfi      process: start, fork, end
+//!                                 └─────────▶ nodes ──▶ modules ◀── unloading
 //! ```
 #![no_std]
 
@@ -24,6 +24,7 @@ extern crate std;
 
 pub mod arena;
 pub mod elf;
+pub mod mapping;
 pub mod modules;
 pub mod nodes;
 pub mod operator;
@@ -31,6 +32,7 @@ pub mod process;
 pub mod record;
 pub mod region;
 pub mod sampler;
+pub mod session;
 pub mod stream;
 pub mod sys;
 pub mod thread;

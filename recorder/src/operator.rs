@@ -12,7 +12,8 @@ use core::sync::atomic::{
 use tmq_wire::record::Kind;
 
 use crate::process;
-use crate::record::{Entry, allocated, begin};
+use crate::record::allocated;
+use crate::session::{Entry, begin};
 use crate::tls::{Tls, tls};
 
 /// Where the operators' code and that around it lie: first address and length of each.

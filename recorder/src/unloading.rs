@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::process::{self, Process};
-use crate::record::{self, Entry};
+use crate::session::{self, Entry};
 
 /// Whether the loader's `calloc` goes past the hook.
 static IS_BYPASSED: AtomicBool = AtomicBool::new(false);
@@ -28,7 +28,7 @@ pub fn may_precede_mapping(size: usize, entry: Entry) -> bool {
 
 /// The recorded process, started if need be; what is missed while it is just being started is no event.
 fn started() -> Option<&'static Process> {
-    if process::epoch() == 0 { record::start() } else { process::current() }
+    if process::epoch() == 0 { session::start() } else { process::current() }
 }
 
 /// Code may be gone, and other code about to lie where it lay.

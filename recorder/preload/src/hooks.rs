@@ -7,8 +7,8 @@
 use core::arch::naked_asm;
 use core::ffi::{CStr, c_char, c_int, c_long, c_void};
 
-use tmq_recorder::record::{self, Entry};
-use tmq_recorder::unloading;
+use tmq_recorder::session::Entry;
+use tmq_recorder::{mapping, record, unloading};
 use tmq_wire::record::Kind;
 
 use crate::{operators, real};
@@ -127,7 +127,7 @@ hooks! {
     }
     munmap(address: *mut u8, size: usize) -> c_int, "rdx", "rcx", |entry| {
         let mut result = 0;
-        record::unmapping(address, size, entry, || {
+        mapping::unmapping(address, size, entry, || {
             result = unsafe { real::munmap(address, size) };
             result == 0
         });
@@ -220,7 +220,7 @@ unsafe extern "C" fn mmap_body(
     if p as isize != -1 {
         unloading::mapped_over(p as usize, size);
         if flags & MAP_ANONYMOUS != 0 {
-            record::mapped(p, size, Entry { sp, bp });
+            mapping::mapped(p, size, Entry { sp, bp });
         }
     }
     p
@@ -237,7 +237,7 @@ unsafe extern "C" fn mremap_body(
     bp: u64,
 ) -> *mut u8 {
     let mut result = core::ptr::null_mut();
-    record::remapping((old, old_size), size, Entry { sp, bp }, || {
+    mapping::remapping((old, old_size), size, Entry { sp, bp }, || {
         // SAFETY: the arguments are the caller's.
         result = unsafe { real::mremap(old, old_size, size, flags, new) };
         if result as isize != -1 {

@@ -32,7 +32,7 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 static CONSTRUCTOR: extern "C" fn() = {
     extern "C" fn constructor() {
         real::resolve();
-        if tmq_recorder::record::start().is_some() && !tmq_recorder::elf::is_first(real::own_dynamic(), c"malloc") {
+        if tmq_recorder::session::start().is_some() && !tmq_recorder::elf::is_first(real::own_dynamic(), c"malloc") {
             tmq_recorder::record::bypassed();
         }
     }

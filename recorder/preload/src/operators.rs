@@ -23,7 +23,8 @@ use core::sync::atomic::{
 
 use tmq_recorder::elf;
 use tmq_recorder::operator;
-use tmq_recorder::record::{self, Entry};
+use tmq_recorder::record;
+use tmq_recorder::session::Entry;
 
 use crate::real;
 

@@ -31,6 +31,7 @@ mod encoder;
 pub(crate) mod fuzzing;
 mod input;
 mod journal;
+mod left;
 mod maps;
 mod model;
 mod packed;

@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use tmq_wire::record::{Kind, NO_STACK, Plain};
 
 use super::INVERSION_NS;
-use super::blocks::{Block, Remaining};
+use super::blocks::Block;
 use super::books::{Books, heap_row};
 use super::clock::Clock;
 use super::code::Code;
 use super::maps::Range;
-use super::process::{Nodes, Process};
+use super::process::Process;
 use super::rows::{MALLOC, NO_ID, NO_TIME, ROWS_AT_ONCE, Row, Rows, kind_number};
 use super::sampling::Sampling;
 use super::sites::{Amount, Peak, Site};
@@ -289,7 +289,15 @@ impl Model {
         self.sites[site as usize].stack
     }
 
-    fn emit(&mut self, process: u32, address: u64, block: &Block, free_ns: i64, free_thread: u32, free_stack: u32) {
+    pub(super) fn emit(
+        &mut self,
+        process: u32,
+        address: u64,
+        block: &Block,
+        free_ns: i64,
+        free_thread: u32,
+        free_stack: u32,
+    ) {
         self.row_count += 1;
         let stack = self.sites[block.site as usize].stack;
         self.rows.push(heap_row(process, address, block, free_ns, stack, (free_thread, free_stack)));
@@ -331,6 +339,16 @@ impl Model {
         }
     }
 
+    /// Gives up all displaced blocks of a process.
+    pub(super) fn settle_displaced_of(&mut self, number: u32) {
+        let (own, others) = std::mem::take(&mut self.displaced).into_iter().partition(|d| d.process == number);
+        self.displaced = own;
+        while !self.displaced.is_empty() {
+            self.settle_displaced();
+        }
+        self.displaced = others;
+    }
+
     fn map(&mut self, event: &Event) {
         let Some(kind) = kind_number(event.kind) else { return };
         // A fixed mapping replaces what was there.
@@ -359,7 +377,7 @@ impl Model {
         }
     }
 
-    fn emit_range(&mut self, process: u32, range: &Range, free_ns: i64, free_thread: u32, free_stack: u32) {
+    pub(super) fn emit_range(&mut self, process: u32, range: &Range, free_ns: i64, free_thread: u32, free_stack: u32) {
         self.row_count += 1;
         self.rows.push(Row {
             alloc_ns: range.alloc_ns,
@@ -470,58 +488,4 @@ impl Model {
             loss.detail = detail.to_owned();
         }
     }
-
-    /// A process ended at `ns`, or the recording did. Its open blocks are no longer live; [`Model::emit_left`] makes rows
-    /// of them.
-    pub(crate) fn close_process(&mut self, number: u32, ns: i64) -> Left {
-        self.timeline.advance(ns, &self.totals);
-        self.now_ns = self.now_ns.max(ns);
-        let (own, others) = std::mem::take(&mut self.displaced).into_iter().partition(|d| d.process == number);
-        self.displaced = own;
-        while !self.displaced.is_empty() {
-            self.settle_displaced();
-        }
-        self.displaced = others;
-        let process = &mut self.processes[number as usize];
-        let left = Left { process: number, blocks: process.blocks.drain(), ranges: process.maps.drain() };
-        process.left.add(process.live);
-        process.left_rows += left.blocks.len() as u64;
-        self.totals.live.subtract(process.live);
-        self.totals.left.add(process.live);
-        process.live = Amount::default();
-        self.code.settle(number, process);
-        for site in std::mem::take(&mut process.sites) {
-            self.sites[site as usize].leave(self.version);
-        }
-        // Events after the end, of which there should be none, find their sites again through the index.
-        process.nodes = Nodes::default();
-        process.modules = Vec::new();
-        left
-    }
-
-    /// Makes rows of some of the blocks left by a process; says whether there are more.
-    pub(crate) fn emit_left(&mut self, left: &mut Left) -> bool {
-        const AT_ONCE: usize = 4096;
-        let limit = self.rows.len() + AT_ONCE;
-        while self.rows.len() < limit
-            && let Some(blocks) = left.blocks.next_region()
-        {
-            for (address, block) in blocks {
-                self.emit(left.process, address, &block, NO_TIME, NO_ID, NO_ID);
-            }
-        }
-        let ranges = left.ranges.len().saturating_sub(AT_ONCE);
-        for range in left.ranges.split_off(ranges).into_iter().rev() {
-            self.emit_range(left.process, &range, NO_TIME, NO_ID, NO_ID);
-        }
-        self.rows.len() >= limit || !left.ranges.is_empty()
-    }
-}
-
-/// What a process left open at its end.
-#[derive(Debug)]
-pub(crate) struct Left {
-    process: u32,
-    blocks: Remaining,
-    ranges: Vec<Range>,
 }

@@ -4,6 +4,7 @@
 //! read by any engine, whatever happened to the writer.
 #![forbid(unsafe_code)]
 
+mod buffered;
 mod builder;
 mod page_file;
 mod pages;

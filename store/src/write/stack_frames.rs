@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use super::page_file::PageFile;
-use super::pages::{Chunk, Encoder, Physical, Tools};
+use super::buffered::Buffered;
+use super::pages::{Encoder, Physical};
 use crate::Error;
 use crate::recording::TableFile;
 use crate::schema::{STACK_FRAMES, StackFramesRow};
@@ -27,23 +27,12 @@ const COLUMNS: [(&str, Physical, Encoder); 7] = {
 const PAGE_ROWS: usize = 16 << 10;
 
 /// Writes the table.
-pub(crate) struct StackFramesWriter {
-    file: PageFile,
-    chunks: Vec<Chunk>,
-    tools: Tools,
-    columns: [Vec<i64>; COLUMNS.len()],
-}
+pub(crate) struct StackFramesWriter(Buffered<{ COLUMNS.len() }>);
 
 impl StackFramesWriter {
     /// Begins its file in the recording directory `dir`.
     pub(crate) fn create(dir: &Path) -> Result<Self, Error> {
-        let name = format!("{}.parquet", STACK_FRAMES.name);
-        Ok(Self {
-            file: PageFile::create(dir, &name, &STACK_FRAMES)?,
-            chunks: COLUMNS.iter().map(|c| Chunk::new(c.1, c.2)).collect(),
-            tools: Tools::new().map_err(Error::io("begin to write into", dir))?,
-            columns: [const { Vec::new() }; COLUMNS.len()],
-        })
+        Buffered::create(dir, &STACK_FRAMES, &COLUMNS).map(Self)
     }
 
     /// Appends a row.
@@ -60,30 +49,21 @@ impl StackFramesWriter {
         } = row;
         let numbers = [stack_id, position, frame_id].map(i64::from);
         let flags = [is_first_line, is_first_function, is_first_file, is_first_module].map(i64::from);
-        for (column, value) in self.columns.iter_mut().zip(numbers.into_iter().chain(flags)) {
+        for (column, value) in self.0.columns.iter_mut().zip(numbers.into_iter().chain(flags)) {
             column.push(value);
         }
-        if self.columns[0].len() >= PAGE_ROWS { self.flush() } else { Ok(()) }
+        if self.rows() >= PAGE_ROWS { self.0.flush(self.rows(), None) } else { Ok(()) }
     }
 
-    fn flush(&mut self) -> Result<(), Error> {
-        let rows = self.columns[0].len();
-        let mut write = || {
-            for (chunk, values) in self.chunks.iter_mut().zip(&mut self.columns) {
-                chunk.page(&mut self.tools, values, None, rows, false)?;
-                values.clear();
-            }
-            self.file.appended(rows, &mut self.chunks, &mut self.tools)
-        };
-        write().map_err(self.file.error())
+    /// Rows of the next page.
+    fn rows(&self) -> usize {
+        self.0.columns[0].len()
     }
 
     /// Completes the file.
     pub(crate) fn finish(mut self) -> Result<TableFile, Error> {
-        if !self.columns[0].is_empty() {
-            self.flush()?;
-        }
-        self.file.finish(&mut self.chunks, &mut self.tools)
+        self.0.flush(self.rows(), None)?;
+        self.0.finish()
     }
 }
 

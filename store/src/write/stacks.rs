@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::page_file::PageFile;
-use super::pages::{Chunk, Encoder, Physical, Tools};
+use super::buffered::Buffered;
+use super::pages::{Encoder, Physical};
 use crate::Error;
 use crate::recording::TableFile;
 use crate::schema::STACKS;
@@ -55,10 +55,7 @@ pub(crate) struct StackRow {
 
 /// Writes the table.
 pub(crate) struct StacksWriter {
-    file: PageFile,
-    chunks: Vec<Chunk>,
-    tools: Tools,
-    columns: [Vec<i64>; COLUMNS.len()],
+    pages: Buffered<{ COLUMNS.len() }>,
     /// Lengths of the lists.
     depths: Vec<usize>,
 }
@@ -66,14 +63,7 @@ pub(crate) struct StacksWriter {
 impl StacksWriter {
     /// Begins its file in the recording directory `dir`.
     pub(crate) fn create(dir: &Path) -> Result<Self, Error> {
-        let name = format!("{}.parquet", STACKS.name);
-        Ok(Self {
-            file: PageFile::create(dir, &name, &STACKS)?,
-            chunks: COLUMNS.iter().map(|c| Chunk::new(c.1, c.2)).collect(),
-            tools: Tools::new().map_err(Error::io("begin to write into", dir))?,
-            columns: [const { Vec::new() }; COLUMNS.len()],
-            depths: Vec::new(),
-        })
+        Ok(Self { pages: Buffered::create(dir, &STACKS, &COLUMNS)?, depths: Vec::new() })
     }
 
     /// Appends a row with its frames, most recent first.
@@ -87,38 +77,27 @@ impl StacksWriter {
             leaf.into(),
             row.user_leaf_frame_id.into(),
         ];
-        for (column, value) in self.columns.iter_mut().zip(numbers) {
+        let columns = &mut self.pages.columns;
+        for (column, value) in columns.iter_mut().zip(numbers) {
             column.push(value);
         }
-        self.columns[FRAMES].extend(frames.iter().map(|&frame| i64::from(frame)));
-        self.columns[FRAMES + 1].push(row.quality as i64);
+        columns[FRAMES].extend(frames.iter().map(|&frame| i64::from(frame)));
+        columns[FRAMES + 1].push(row.quality as i64);
         self.depths.push(frames.len());
-        let is_full = self.depths.len() >= PAGE_ROWS || self.columns[FRAMES].len() >= PAGE_FRAMES;
+        let is_full = self.depths.len() >= PAGE_ROWS || columns[FRAMES].len() >= PAGE_FRAMES;
         if is_full { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<(), Error> {
-        let rows = self.depths.len();
-        let mut write = || {
-            for (place, (chunk, values)) in self.chunks.iter_mut().zip(&mut self.columns).enumerate() {
-                match place {
-                    FRAMES => chunk.list_page(&mut self.tools, values, &self.depths)?,
-                    _ => chunk.page(&mut self.tools, values, None, rows, false)?,
-                }
-                values.clear();
-            }
-            self.depths.clear();
-            self.file.appended(rows, &mut self.chunks, &mut self.tools)
-        };
-        write().map_err(self.file.error())
+        self.pages.flush(self.depths.len(), Some((FRAMES, &self.depths)))?;
+        self.depths.clear();
+        Ok(())
     }
 
     /// Completes the file.
     pub(crate) fn finish(mut self) -> Result<TableFile, Error> {
-        if !self.depths.is_empty() {
-            self.flush()?;
-        }
-        self.file.finish(&mut self.chunks, &mut self.tools)
+        self.flush()?;
+        self.pages.finish()
     }
 }
 
