@@ -141,13 +141,10 @@ fn mark_sampled(address: u64) -> bool {
 /// `real`.
 #[inline(always)]
 pub fn freeing(address: *mut u8, entry: Entry, real: impl FnOnce()) {
-    let sampler = &process::recorded().sampler;
-    if !sampler.is_sampling() {
-        freeing_exact(address, entry, real);
-    } else if sampler.is_left_out(address as u64) {
-        real();
-    } else {
-        freeing_sampled(address, entry, real);
+    match process::recorded().sampler.is_left_out(address as u64) {
+        None => freeing_exact(address, entry, real),
+        Some(true) => real(),
+        Some(false) => freeing_sampled(address, entry, real),
     }
 }
 
@@ -190,7 +187,7 @@ pub fn reallocating(old: *mut u8, size: usize, entry: Entry, real: impl FnOnce()
     if old.is_null() {
         return allocating(Kind::ReallocNull, size, entry, real);
     }
-    if process::recorded().sampler.passed(old as u64) && passes(size) {
+    if process::recorded().sampler.is_left_out(old as u64) == Some(true) && passes(size) {
         return real();
     }
     reallocating_maybe_wanted(old, size, entry, real)
