@@ -102,7 +102,8 @@ impl Sampler {
         false
     }
 
-    /// Whether the block at `address` is certainly not part of the sample; `None`: all blocks are recorded.
+    /// Whether the block at `address` is certainly not part of the sample; `None`: there is no sample, because all blocks are
+    /// recorded, or none yet.
     #[inline(always)]
     #[must_use]
     pub fn is_left_out(&self, address: u64) -> Option<bool> {

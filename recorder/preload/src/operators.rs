@@ -286,7 +286,8 @@ pub(crate) fn forget_late() {
 }
 
 /// The real operator, of a program that loads C++ only now. Not the one of the caller's own scope, which only the loader
-/// knows, but the first that was loaded: all but the most unusual are built on `malloc`.
+/// knows, but the first that was loaded: all but the most unusual are built on `malloc`. If there is none, what does its
+/// work.
 extern "C" fn find_late(operator: &Operator) -> *mut c_void {
     match elf::find_loaded(real::own_dynamic(), operator.name) {
         Some(address) => {

@@ -128,7 +128,8 @@ impl<'a> Session<'a> {
             if self.is_over(now, observer) {
                 return Ok(());
             }
-            let sleep = self.pace.after(round.freed, self.drain.processes.running());
+            let is_single = exit.is_none() && self.drain.processes.seen() <= 1;
+            let sleep = self.pace.after(round.freed, is_single);
             // A partial round without anything new waits for a chunk that is nowhere to be seen.
             let goes_on = round.is_partial && round.slots > 0;
             if !sleep.is_zero() && !goes_on {
@@ -145,7 +146,7 @@ impl<'a> Session<'a> {
         }
         if now >= self.next_rss {
             let (least, most) = RSS_EVERY;
-            // A five-hundredth of the time so far, and more for many processes: a thousand lines or so in any run.
+            // A five-hundredth of the time so far, within bounds, and more for many processes.
             let distance = (now.duration_since(self.started) / 500).clamp(least, most);
             let crowd = u32::try_from(self.drain.processes.running() / 8).unwrap_or(u32::MAX).max(1);
             self.next_rss = now + distance.saturating_mul(crowd);

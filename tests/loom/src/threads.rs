@@ -154,7 +154,8 @@ struct Handing {
 }
 
 /// A second thread says so (`acquire`, `create`) and allocates; the first one gets the address from it, and must not
-/// think that it is alone when it frees (`is_alone`, `stamp_before` of `recorder/src/session.rs`).
+/// think that it is alone when it frees (`is_alone` of `recorder/src/thread.rs`, `stamp_before` of
+/// `recorder/src/session.rs`).
 fn alone(how: Handing) {
     check(4, move || {
         let shared = Arc::new((AtomicBool::new(false), AtomicUsize::new(0)));
