@@ -2,7 +2,7 @@
 
 use tmq_wire::record::{Kind, NO_STACK};
 
-use crate::session::{Entry, begin_for, lose_address, stamp_before};
+use crate::session::{Entry, Session, begin_for, lose_address, stamp_before};
 use crate::{process, sys};
 
 /// An anonymous mapping was made.
@@ -20,18 +20,22 @@ pub fn mapped(address: *mut u8, size: usize, entry: Entry) {
     session.end();
 }
 
+/// Begins a hook of something that is about to be done to a mapping, with its stamp; `None`: do not record.
+fn begin_before(entry: Entry) -> Option<(Session, u64)> {
+    if process::is_off() {
+        return None;
+    }
+    let session = begin_for(entry, false)?;
+    session.state.stream.begin();
+    Some((session, stamp_before()))
+}
+
 /// Makes an `munmap`: calls `real`, which says whether it succeeded, and records it.
 pub fn unmapping(address: *mut u8, size: usize, entry: Entry, real: impl FnOnce() -> bool) {
-    if process::is_off() {
-        real();
-        return;
-    }
-    let Some(mut session) = begin_for(entry, false) else {
+    let Some((mut session, before)) = begin_before(entry) else {
         real();
         return;
     };
-    session.state.stream.begin();
-    let before = stamp_before();
     if real() && !lose_address(address as u64) {
         let stack = session.free_stack(entry);
         session.write(Kind::Munmap, address as u64, size as u64, stack, before);
@@ -43,16 +47,10 @@ pub fn unmapping(address: *mut u8, size: usize, entry: Entry, real: impl FnOnce(
 
 /// Makes an `mremap`: calls `real`, which gives the new address or `None`, and records it.
 pub fn remapping(old: (*mut u8, usize), size: usize, entry: Entry, real: impl FnOnce() -> Option<*mut u8>) {
-    if process::is_off() {
-        real();
-        return;
-    }
-    let Some(mut session) = begin_for(entry, false) else {
+    let Some((mut session, before)) = begin_before(entry) else {
         real();
         return;
     };
-    session.state.stream.begin();
-    let before = stamp_before();
     match real() {
         Some(new) if !lose_address(new as u64) => {
             let after = sys::rdtsc();

@@ -41,7 +41,8 @@ pub struct Arguments {
     quick: bool,
 
     /// Workloads so many times as large: what long runs cost, of which starting and sealing are little
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100), conflicts_with = "quick")]
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "quick")]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=100))]
     times: u64,
 
     /// Measure the samplers only, tmq's and jemalloc's
@@ -101,10 +102,11 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         }
         Format::Json => {
             let workloads: Vec<_> = all.iter().map(Results::json).collect();
-            println!(
-                "{:#}",
-                json!({ "quick": arguments.quick, "times": arguments.times, "samplers": arguments.samplers, "missing": missing, "workloads": workloads })
-            );
+            let Arguments { quick, times, samplers, .. } = arguments;
+            let figures = json!({
+                "quick": quick, "times": times, "samplers": samplers, "missing": missing, "workloads": workloads,
+            });
+            println!("{figures:#}");
         }
     }
     Ok(true)
