@@ -17,8 +17,9 @@
 
 use std::collections::VecDeque;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
+use super::block::Block;
 use super::packed::{Packed, Packer};
 use super::pool::{Piece, Pool};
 use super::region_index::{NOWHERE, RegionIndex};
@@ -36,43 +37,10 @@ const PAGES: usize = 1 << REGION_BITS;
 const LONGEST_KEPT: usize = 3;
 /// Regions without blocks that are kept.
 const MOST_EMPTIED: usize = 64;
-/// Bits of a size; the kind lies above.
-const SIZE_BITS: u32 = 56;
-
-/// A block that was handed out and not given back yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Block {
-    /// When it was handed out.
-    pub alloc_ns: i64,
-    /// Bytes asked for, and the kind above.
-    size_kind: u64,
-    /// Index of its site.
-    pub site: u32,
-    /// Index of the thread that allocated it.
-    pub thread: u32,
-}
-
-const _: () = assert!(size_of::<Block>() == 24);
-
-impl Block {
-    /// A block of `size` bytes, less than 2^56. `kind`: the call that made it, as a number of `rows::KINDS`.
-    #[inline]
-    pub(crate) fn new(kind: u8, alloc_ns: i64, size: u64, site: u32, thread: u32) -> Self {
-        Self { alloc_ns, size_kind: size | u64::from(kind) << SIZE_BITS, site, thread }
-    }
-
-    /// The call that made it.
-    #[inline]
-    pub(crate) fn kind(&self) -> u8 {
-        (self.size_kind >> SIZE_BITS) as u8
-    }
-
-    /// Bytes asked for.
-    #[inline]
-    pub(crate) fn size(&self) -> u64 {
-        self.size_kind & ((1 << SIZE_BITS) - 1)
-    }
-}
+/// Events between asking for a page and asking for its block, at most.
+const AHEAD: usize = 32;
+/// No index of a region.
+const NO_REGION: u32 = u32::MAX;
 
 /// 512 bytes of the program's memory.
 #[derive(Clone, Copy, Debug, Default)]
@@ -176,6 +144,9 @@ pub(crate) struct Blocks {
     packer: Packer,
     /// Number and index of the last region: most events are in the one of the event before.
     last: (u64, u32),
+    /// Indexes of the regions of blocks whose pages were asked for, by the numbers of the events. It may be that of another
+    /// event: it only says what to ask for next.
+    ahead: [u32; AHEAD],
 }
 
 impl Default for Blocks {
@@ -189,6 +160,7 @@ impl Default for Blocks {
             pool: Pool::default(),
             packer: Packer::default(),
             last: (NOWHERE, 0),
+            ahead: [NO_REGION; AHEAD],
         }
     }
 }
@@ -343,21 +315,23 @@ impl Blocks {
         self.len >= 1 << 14
     }
 
-    /// Asks for the page of a block that is to go a while later.
+    /// Asks for the page of a block that is to go a while later, by event number `event`.
     #[inline(always)]
-    pub(crate) fn prefetch_page(&self, address: u64) {
+    pub(crate) fn prefetch_page(&mut self, event: usize, address: u64) {
         let place = Place::of(address);
-        if let Some(region) = self.look_up_far(place.region) {
-            prefetch(&self.regions[region as usize].pages[..], place.page);
+        let region = self.look_up_far(place.region).unwrap_or(NO_REGION);
+        self.ahead[event % AHEAD] = region;
+        if let Some(region) = self.regions.get(region as usize) {
+            prefetch(&region.pages[..], place.page);
         }
     }
 
-    /// Asks for a block that is to go soon, and whose page was asked for.
+    /// Asks for a block that is to go soon, by event number `event`, whose page was asked for.
     #[inline(always)]
-    pub(crate) fn prefetch_block(&self, address: u64) {
-        let place = Place::of(address);
-        if let Some(region) = self.look_up_far(place.region) {
-            let page = &self.regions[region as usize].pages[place.page];
+    pub(crate) fn prefetch_block(&self, event: usize, address: u64) {
+        if let Some(region) = self.regions.get(self.ahead[event % AHEAD] as usize) {
+            let place = Place::of(address);
+            let page = &region.pages[place.page];
             self.pool.prefetch(page.piece, page.rank(place.bit));
         }
     }
@@ -495,11 +469,5 @@ mod tests {
         // As many as one round needs, eight blocks in each, and what was kept.
         assert_eq!((table.len(), table.index.indexes().count()), (0, MOST_EMPTIED));
         assert_eq!(table.regions.len(), 1000 / 8 + MOST_EMPTIED);
-    }
-
-    #[test]
-    fn a_block_says_what_it_was_told() {
-        let block = Block::new(5, -1, 1 << 47, 8, 9);
-        assert_eq!((block.kind(), block.size(), block.alloc_ns, block.site, block.thread), (5, 1 << 47, -1, 8, 9));
     }
 }

@@ -3,7 +3,7 @@
 //! They are fields of the model, of a process, of a thread and of a site. Borrowed together once, a run of events looks up
 //! none of them again.
 
-use super::blocks::Block;
+use super::block::Block;
 use super::model::Thread;
 use super::process::Process;
 use super::rows::{NO_ID, Row, Rows};

@@ -20,6 +20,7 @@
 //!    (`late_records`). No block ends before it began.
 #![forbid(unsafe_code)]
 
+mod block;
 mod blocks;
 mod books;
 mod checkpoint;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tmq_wire::record::{Kind, NO_STACK, Plain};
 
 use super::INVERSION_NS;
-use super::blocks::Block;
+use super::block::Block;
 use super::books::{Books, heap_row};
 use super::clock::Clock;
 use super::code::Code;
@@ -212,7 +212,7 @@ impl Model {
         let (mut last, mut displaced) = (None, None);
         let first_row = rows.len();
         while rows.len() < ROWS_AT_ONCE {
-            cursor.prefetch(&books.process.blocks);
+            cursor.prefetch(&mut books.process.blocks);
             let Some(Plain { kind, address, size, stack, tsc }) = cursor.peek_plain(until) else { break };
             let ns = clock.ns(tsc);
             let kind = match kind {

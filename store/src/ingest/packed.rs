@@ -10,7 +10,7 @@
 
 use zerocopy::{Immutable, IntoBytes};
 
-use super::blocks::Block;
+use super::block::Block;
 
 const TIME_BITS: u32 = 48;
 const SIZE_BITS: u32 = 32;

@@ -10,7 +10,8 @@ use serde::ser::{SerializeSeq, SerializeTuple};
 use serde::{Deserialize, Serialize, Serializer};
 use zerocopy::IntoBytes;
 
-use super::blocks::{Block, Blocks, Page, Place, Region};
+use super::block::Block;
+use super::blocks::{Blocks, Page, Place, Region};
 use super::packed::Packed;
 
 impl Serialize for Blocks {
