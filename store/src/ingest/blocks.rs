@@ -37,10 +37,6 @@ const PAGES: usize = 1 << REGION_BITS;
 const LONGEST_KEPT: usize = 3;
 /// Regions without blocks that are kept.
 const MOST_EMPTIED: usize = 64;
-/// Events between asking for a page and asking for its block, at most.
-const AHEAD: usize = 32;
-/// No index of a region.
-const NO_REGION: u32 = u32::MAX;
 
 /// 512 bytes of the program's memory.
 #[derive(Clone, Copy, Debug, Default)]
@@ -144,9 +140,6 @@ pub(crate) struct Blocks {
     packer: Packer,
     /// Number and index of the last region: most events are in the one of the event before.
     last: (u64, u32),
-    /// Indexes of the regions of blocks whose pages were asked for, by the numbers of the events. It may be that of another
-    /// event: it only says what to ask for next.
-    ahead: [u32; AHEAD],
 }
 
 impl Default for Blocks {
@@ -160,7 +153,6 @@ impl Default for Blocks {
             pool: Pool::default(),
             packer: Packer::default(),
             last: (NOWHERE, 0),
-            ahead: [NO_REGION; AHEAD],
         }
     }
 }
@@ -315,23 +307,21 @@ impl Blocks {
         self.len >= 1 << 14
     }
 
-    /// Asks for the page of a block that is to go a while later, by event number `event`.
+    /// Asks for the page of a block that is to go a while later.
     #[inline(always)]
-    pub(crate) fn prefetch_page(&mut self, event: usize, address: u64) {
+    pub(crate) fn prefetch_page(&self, address: u64) {
         let place = Place::of(address);
-        let region = self.look_up_far(place.region).unwrap_or(NO_REGION);
-        self.ahead[event % AHEAD] = region;
-        if let Some(region) = self.regions.get(region as usize) {
-            prefetch(&region.pages[..], place.page);
+        if let Some(region) = self.look_up_far(place.region) {
+            prefetch(&self.regions[region as usize].pages[..], place.page);
         }
     }
 
-    /// Asks for a block that is to go soon, by event number `event`, whose page was asked for.
+    /// Asks for a block that is to go soon, and whose page was asked for.
     #[inline(always)]
-    pub(crate) fn prefetch_block(&self, event: usize, address: u64) {
-        if let Some(region) = self.regions.get(self.ahead[event % AHEAD] as usize) {
-            let place = Place::of(address);
-            let page = &region.pages[place.page];
+    pub(crate) fn prefetch_block(&self, address: u64) {
+        let place = Place::of(address);
+        if let Some(region) = self.look_up_far(place.region) {
+            let page = &self.regions[region as usize].pages[place.page];
             self.pool.prefetch(page.piece, page.rank(place.bit));
         }
     }

@@ -212,7 +212,7 @@ impl Model {
         let (mut last, mut displaced) = (None, None);
         let first_row = rows.len();
         while rows.len() < ROWS_AT_ONCE {
-            cursor.prefetch(&mut books.process.blocks);
+            cursor.prefetch(&books.process.blocks);
             let Some(Plain { kind, address, size, stack, tsc }) = cursor.peek_plain(until) else { break };
             let ns = clock.ns(tsc);
             let kind = match kind {

@@ -100,16 +100,16 @@ impl Cursor {
 
     /// Asks for what the next events need of `blocks`.
     #[inline(always)]
-    pub(crate) fn prefetch(&self, blocks: &mut Blocks) {
+    pub(crate) fn prefetch(&self, blocks: &Blocks) {
         if !blocks.are_many() {
             return;
         }
         prefetch(&self.slots, self.at + SLOTS_AHEAD);
         if let Some(address) = self.freed_ahead(PAGE_AHEAD) {
-            blocks.prefetch_page(self.at + PAGE_AHEAD, address);
+            blocks.prefetch_page(address);
         }
         if let Some(address) = self.freed_ahead(BLOCK_AHEAD) {
-            blocks.prefetch_block(self.at + BLOCK_AHEAD, address);
+            blocks.prefetch_block(address);
         }
     }
 
