@@ -21,8 +21,8 @@ define_table! {
         argv: Vec<String>,
         /// When recording of it began.
         start_ns: i64 ["ns"],
-        /// When it ended or was replaced by exec; null: still running when the recording was closed. An end is the time at which
-        /// it was noticed: at once, mostly, for the recorded command, and mostly within 20 ms, rarely 50, for others.
+        /// When it was replaced by exec, or its end was noticed: that of the recorded command mostly at once, others mostly
+        /// within 20 ms, rarely 50. Null: still running when the recording was closed.
         end_ns: Option<i64> ["ns"],
         /// Exit status, if tmq could see it (the recorded command itself).
         exit_code: Option<i32>,
